@@ -1,0 +1,1 @@
+"""Watch log -> Corpus, with DuckDB. No TensorFlow."""

@@ -1,0 +1,1 @@
+"""Metrics and baselines on vectors and histories. No TensorFlow."""

@@ -1,0 +1,1 @@
+"""Vectors -> ItemIndex -> release, with FAISS. No TensorFlow."""

@@ -1,0 +1,1 @@
+"""Corpus -> Export. The only folder that imports TensorFlow."""

@@ -1,0 +1,1 @@
+"""Release -> HTTP, with FastAPI. No TensorFlow, and never imports model/."""

@@ -1,0 +1,1 @@
+"""Tests, flat. Fixtures that several files share are in conftest.py."""

@@ -1,0 +1,37 @@
+"""Puts the commands together and turns errors into exit codes: 0 done, 1 failed, 2 called wrongly."""
+
+import sys
+
+import typer
+
+from watchnext import __version__
+from watchnext.cli.console import err
+from watchnext.errors import WatchnextError
+
+app = typer.Typer(
+    name="watchnext",
+    help="From a watch log to recommendations over HTTP: ingest, train, evaluate, index, publish, serve.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    try:
+        app()
+    except WatchnextError as error:
+        err.print(f"[bold red]Error[/bold red] {error.argument}: got {error.got}.", soft_wrap=True)
+        err.print(error.cure, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("Interrupted.")
+        sys.exit(1)

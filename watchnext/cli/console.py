@@ -1,0 +1,50 @@
+"""How commands talk: tables and progress for people on standard error and output, JSON for machines."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of tables, for machines.")]
+
+
+@contextmanager
+def progress(shown: bool = True) -> Iterator[Progress]:
+    """A progress display on standard error, which standard output's JSON or tables never mix with."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not shown) as bar:
+        yield bar
+
+
+def report(
+    json_: bool, title: str, facts: Mapping[str, Any], written: Path | None = None, then: str | None = None
+) -> None:
+    """Say what a stage did: its facts as a table, where its result went, and the next command; or all as JSON."""
+    if json_:
+        extra = {"written": str(written)} if written else {}
+        sys.stdout.write(json.dumps({**facts, **extra}, default=str) + "\n")
+        return
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), _shown(value))
+    out.print(table)
+    if written:
+        out.print(f"Written to [bold]{written}[/bold]", soft_wrap=True)
+    if then:
+        out.print(f"Next: [bold]{then}[/bold]", soft_wrap=True)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

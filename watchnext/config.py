@@ -1,0 +1,121 @@
+"""What is trained (hyper-parameters) and how it is run (run options): closed, frozen, one docstring a field.
+
+Hyper-parameters are stored in every export; run options are not, since they do not change the result.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from watchnext.errors import UsageError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Closed(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Closed):
+    """The network: from a history and a context to a user vector, and from there to scores of items."""
+
+    dim: int = Field(64, ge=1)
+    """Dimensions of embeddings, user vectors and item vectors."""
+    encoder: Literal["mean", "decay"] = "decay"
+    """How a history becomes one vector: `mean` of the last watches (paper, 3.2), or `decay`: several means whose
+    weights fall with the distance from now, side by side with the last watch."""
+    decays: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.8, 0.95)
+    """Encoder `decay`: how much a watch weighs against the one after it."""
+    history: int = Field(50, ge=1)
+    """How many of the last watches the encoder sees (paper, 3.2: 50)."""
+    tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)
+    """Widths of the ReLU layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    residual: bool = True
+    """Whether the encoder's means are added to the tower's output, so that the tower learns a correction."""
+    tied: bool = True
+    """Whether watched items and predicted items share one table. The paper (3.5) keeps two; one does better on
+    logs of up to a few million watches."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+    """Whether vectors are scaled to length 1 before the dot product. The paper's formula (3.1) has the bare dot."""
+    temperature: float = Field(0.07, gt=0)
+    """Similarity `cosine`: scores are cosines divided by this."""
+    bias: bool = False
+    """Whether every item has a bias; it becomes one more dimension of the item vectors (paper, 3.1: none)."""
+    context: bool = True
+    """Whether country, device, age and gender enter the tower when the corpus has a users table (paper, 3.3)."""
+
+
+class TrainingConfig(Closed):
+    """How the network is fitted. Together with `ModelConfig`, a corpus and a holdout this decides the result."""
+
+    negatives: int = Field(2000, ge=1)
+    """Sampled softmax: how many negatives a batch shares (paper, 3.1: several thousand)."""
+    noise_exponent: float = Field(0.75, ge=0, le=1)
+    """Negatives are drawn from (watch count of the item)^this; 0 is uniform. log Q corrects for it."""
+    batch_examples: int = Field(2048, ge=1)
+    """Positions a batch has room for, padding included."""
+    examples_per_user: int | None = Field(None, ge=1)
+    """At most this many examples a user and epoch, drawn anew each epoch (paper, 3.4); None is no limit."""
+    dropout: Fraction = 0.3
+    """Share of watched embeddings (whole watches) and of hidden units left out in training."""
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    """Both update only the rows of tables that a batch touched."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of the optimizer."""
+    epochs: int = Field(60, ge=1)
+    """Most passes over the corpus; early stopping usually ends before."""
+    patience: int = Field(5, ge=1)
+    """Stop when the validation metric has not risen for this many epochs; the best epoch's weights are kept."""
+    validation_users: int = Field(5000, ge=1)
+    """At most this many users, drawn once, are ranked for validation."""
+    seed: int = Field(0, ge=0)
+    """Everything random follows from it."""
+
+
+class RunOptions(Closed):
+    """Where and how training runs; nothing here changes what is learned."""
+
+    checkpoints: Path
+    """Folder of the checkpoints; deleted when training has ended well."""
+    checkpoint_minutes: float = Field(5, gt=0)
+    """A checkpoint is written at the end of a step after this many minutes, and after every epoch."""
+    checkpoint_steps: int | None = Field(None, ge=1)
+    """Also after this many steps, when given."""
+    resume: bool = False
+    """Go on from the newest whole checkpoint, or start anew where there is none."""
+    progress: bool = True
+    """Show a progress bar on standard error."""
+
+
+class Preset(Closed):
+    """A named pair of model and training configuration."""
+
+    model: ModelConfig
+    training: TrainingConfig
+
+
+PRESETS = {
+    "default": Preset(model=ModelConfig(), training=TrainingConfig()),
+    "youtube2016": Preset(
+        model=ModelConfig(
+            dim=256,
+            encoder="mean",
+            tower=(1024, 512),
+            residual=False,
+            tied=False,
+            similarity="dot",
+        ),
+        training=TrainingConfig(examples_per_user=100),
+    ),
+}
+"""`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3."""
+
+
+def preset(name: str) -> Preset:
+    """A preset by its name. Raises UsageError for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError("--preset", repr(name), f"Choose one of: {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,147 @@
+"""The export: what training leaves and everything after it needs. Open formats only; never pickle.
+
+    item_vectors.npy       float32 [items + 1, dim]  rows of the softmax weights; row 0 and never-trained items are 0
+    user_vectors.npy       float32 [users + 1, dim]  last hidden layer for each whole history; row 0: empty history
+    watched_vectors.npy    float32 [items + 1, d]    input embeddings
+    tower.safetensors      all other weights
+    item_counts.npy        int64 [items + 1]         watches the model was trained on
+    item_vocabulary.arrow  user_vocabulary.arrow     ids
+    catalogue.arrow        users.arrow               what is known about items and users
+    histories/             items.npy, times.npy, offsets.npy
+    manifest.json          configuration, metrics, checksums
+
+The score of an item for a user is the dot product of their vectors, always.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from watchnext.catalogue import USER_SCHEMA, Catalogue, open_table, save_table
+from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.errors import CorruptError
+from watchnext.features import FeatureSpec, Float32
+from watchnext.files import Manifest, atomic_folder
+from watchnext.histories import Histories, Int64
+from watchnext.split import HoldoutName
+from watchnext.vocabulary import Vocabulary
+
+HISTORIES = "histories"
+
+
+class ExportManifest(Manifest):
+    """What an export says about itself."""
+
+    format: Literal["watchnext-export-1"] = "watchnext-export-1"
+    items: int
+    """Items in the vocabulary."""
+    users: int
+    """Users in the vocabulary."""
+    dim: int
+    """Dimensions of user and item vectors."""
+    model: ModelConfig
+    training: TrainingConfig
+    features: FeatureSpec
+    holdout: HoldoutName
+    """Which watches the model has not seen."""
+    holdout_share: float
+    """`temporal` only: the share of watches in each of the two held-out parts."""
+    epochs: int
+    """Passes over the training part that the weights come from."""
+    metrics: dict[str, float]
+    """What validation measured for these weights."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export in memory or memory-mapped; see the module's docstring for shapes."""
+
+    manifest: ExportManifest
+    item_vectors: Float32
+    user_vectors: Float32
+    watched_vectors: Float32
+    tower: dict[str, Float32]
+    item_counts: Int64
+    items: Vocabulary
+    users: Vocabulary
+    catalogue: Catalogue
+    user_table: pa.Table
+    histories: Histories
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = True) -> Self:
+        """Memory-map an export.
+
+        Args:
+            folder: where `write` put it.
+            verify: compare all checksums first; leave out only where a release's own checksums were compared.
+
+        Raises UsageError where there is no export, CorruptError where a file is not what the manifest says or the
+        parts do not fit together.
+        """
+        manifest = ExportManifest.read(folder)
+        if verify:
+            manifest.verify(folder)
+        try:
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            tower = load_file(folder / "tower.safetensors")
+            histories = Histories.open(folder / HISTORIES)
+        except (OSError, ValueError, EOFError, SafetensorError) as error:
+            raise CorruptError(str(folder), error, "Restore the export or train again.") from error
+        export = cls(
+            manifest=manifest,
+            tower=tower,
+            items=Vocabulary.open(folder / "item_vocabulary.arrow"),
+            users=Vocabulary.open(folder / "user_vocabulary.arrow"),
+            catalogue=Catalogue.open(folder / "catalogue.arrow"),
+            user_table=open_table(folder / "users.arrow", USER_SCHEMA),
+            histories=histories,
+            **arrays,
+        )
+        export.check_shapes(folder)
+        return export
+
+    def check_shapes(self, folder: Path) -> None:
+        """Raise CorruptError unless all parts have the sizes that the manifest gives."""
+        items, users, dim = self.manifest.items, self.manifest.users, self.manifest.dim
+        wanted = {
+            "item_vectors": (self.item_vectors.shape, (items + 1, dim)),
+            "user_vectors": (self.user_vectors.shape, (users + 1, dim)),
+            "watched_vectors": (self.watched_vectors.shape[:1], (items + 1,)),
+            "item_counts": (self.item_counts.shape, (items + 1,)),
+            "item_vocabulary": ((len(self.items),), (items,)),
+            "user_vocabulary": ((len(self.users),), (users,)),
+            "catalogue": ((len(self.catalogue),), (items,)),
+            "users": ((self.user_table.num_rows,), (users + 1,)),
+            "histories": ((len(self.histories),), (users + 1,)),
+        }
+        for name, (got, want) in wanted.items():
+            if got != want:
+                raise CorruptError(
+                    f"{name} in {folder}", f"shape {got} where the manifest says {want}", "Train again."
+                )
+
+
+_ARRAYS = ("item_vectors", "user_vectors", "watched_vectors", "item_counts")
+
+
+def write_export(export: Export, folder: Path) -> ExportManifest:
+    """Write an export, whole or not at all; the checksums of `export.manifest` are taken anew and returned."""
+    export.check_shapes(folder)
+    with atomic_folder(folder) as temporary:
+        for name in _ARRAYS:
+            np.save(temporary / f"{name}.npy", getattr(export, name))
+        save_file(export.tower, temporary / "tower.safetensors")
+        export.items.save(temporary / "item_vocabulary.arrow")
+        export.users.save(temporary / "user_vocabulary.arrow")
+        save_table(export.catalogue.table, temporary / "catalogue.arrow")
+        save_table(export.user_table, temporary / "users.arrow")
+        (temporary / HISTORIES).mkdir()
+        export.histories.save(temporary / HISTORIES)
+        about = export.manifest.model_dump(exclude={"created", "files"})
+        return ExportManifest.seal(temporary, **about)

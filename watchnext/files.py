@@ -1,0 +1,169 @@
+"""Folders and files that are either whole or not there, and manifests that prove it.
+
+Knows nothing of what is inside them. All stages write through `atomic_folder` and `write_atomic`.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from watchnext.errors import CorruptError, UsageError
+
+MANIFEST = "manifest.json"
+
+
+class FileEntry(BaseModel):
+    """Size and checksum of one file of a folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What every folder says about itself; each stage adds fields of its own in a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    """What kind of folder this is, with the version of its layout: `watchnext-export-1`."""
+    created: datetime
+    """When it was written, UTC."""
+    files: dict[str, FileEntry]
+    """Every other file of the folder, by its path relative to it."""
+
+    @classmethod
+    def seal(cls, folder: Path, **fields: object) -> Self:
+        """Take the checksums of all files in `folder`, write `manifest.json` beside them, return it."""
+        entries = {name: _entry(folder / name) for name in _file_names(folder)}
+        manifest = cls.model_validate({"created": datetime.now(UTC), "files": entries, **fields})
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        return manifest
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `folder/manifest.json`. Raises UsageError if there is none, CorruptError if it is not valid."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise UsageError(str(folder), "no manifest.json", f"Point to a folder written as {cls._kind()}.")
+        try:
+            manifest = cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise CorruptError(
+                str(path), f"{where}: {first['msg']}", f"This is not {cls._kind()}; write it again."
+            ) from error
+        return manifest
+
+    @classmethod
+    def _kind(cls) -> str:
+        return str(cls.model_fields["format"].default)
+
+    def verify(self, folder: Path) -> None:
+        """Compare every file with its size and checksum. Raises CorruptError naming the first that differs."""
+        for name, entry in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise CorruptError(str(path), "no such file", "Restore the folder or write it again.")
+            size = path.stat().st_size
+            if size != entry.bytes:
+                raise CorruptError(
+                    str(path),
+                    f"{size} bytes where the manifest says {entry.bytes}",
+                    "Restore the file or write the folder again.",
+                )
+            if sha256(path) != entry.sha256:
+                raise CorruptError(
+                    str(path), "another checksum than the manifest's", "Restore the file or write it again."
+                )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part, even after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling of `path`; when the block ends well, sync it and rename it to `path`.
+
+    An earlier folder at `path` is moved aside first and deleted only after the rename. When the block raises,
+    the temporary folder is deleted and `path` is as it was. A crash leaves at most a hidden `.NAME.*` sibling,
+    which nothing reads.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+        for name in _file_names(temporary):
+            sync(temporary / name)
+        for folder in (*(p for p in temporary.rglob("*") if p.is_dir()), temporary):
+            sync(folder)
+        _move_into_place(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync(path.parent)
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        temporary.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    path.rename(aside / path.name)
+    try:
+        temporary.rename(path)
+    except OSError:
+        (aside / path.name).rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have the operating system put a file's content, or a folder's entries, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_names(folder: Path) -> list[str]:
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(bytes=path.stat().st_size, sha256=sha256(path))

@@ -1,0 +1,73 @@
+"""Histories: every user's watches in time order, as three flat arrays that can be memory-mapped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Watches of all users. Row u belongs to user number u; row 0 (the unknown user) is empty.
+
+    Args:
+        items: [watches] item numbers, the watches of one user together, in time order.
+        times: [watches] seconds since 1970, never falling within a user.
+        offsets: [users + 2] user u's watches are `items[offsets[u]:offsets[u + 1]]`.
+    """
+
+    items: Int32
+    times: Int64
+    offsets: Int64
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], times: Sequence[Sequence[int]] | None = None) -> Self:
+        """Histories from lists, for users 1, 2, ...; without times, a watch's time is its position.
+
+        >>> Histories.of([[3, 1], [2]])[1].tolist()
+        [3, 1]
+        """
+        times = times or [range(len(row)) for row in rows]
+        lengths = [0, 0, *(len(row) for row in rows)]
+        return cls(
+            np.array([i for row in rows for i in row], np.int32),
+            np.array([t for row in times for t in row], np.int64),
+            np.cumsum(lengths, dtype=np.int64),
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Memory-map the three arrays that `save` wrote."""
+        items, times, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES)
+        return cls(items, times, offsets)
+
+    def save(self, folder: Path) -> None:
+        """Write `items.npy`, `times.npy` and `offsets.npy` into an existing folder."""
+        for name in _NAMES:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    def __len__(self) -> int:
+        """The number of rows: users + 1."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, user: int) -> Int32:
+        """[watches of the user] item numbers in time order."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def times_of(self, user: int) -> Int64:
+        """[watches of the user] seconds since 1970."""
+        return self.times[self.offsets[user] : self.offsets[user + 1]]
+
+    @property
+    def lengths(self) -> Int64:
+        """[users + 1] the number of watches of each user."""
+        return np.diff(self.offsets)
+
+
+_NAMES = ("items", "times", "offsets")

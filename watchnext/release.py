@@ -1,0 +1,88 @@
+"""Releases: immutable folders of an export and its index, of which one is current.
+
+    STORE/
+      CURRENT              the name of the current release; replaced by rename
+      20260131-120000/
+        manifest.json      checksums of everything below
+        export/            see watchnext.export
+        index/             see index.build
+
+Who publishes one, and checks it before, is `index.publish`; here is only where releases lie.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from watchnext.errors import CorruptError, UsageError
+from watchnext.files import MANIFEST, Manifest, write_atomic
+
+CURRENT = "CURRENT"
+EXPORT, INDEX = "export", "index"
+
+
+class ReleaseManifest(Manifest):
+    """What a release says about itself."""
+
+    format: Literal["watchnext-release-1"] = "watchnext-release-1"
+    name: str
+    items: int
+    users: int
+    dim: int
+    index: str
+    """What kind of index answers, for people: `Flat`, `IVF1024,Flat nprobe=64`."""
+    recall_at_50: float
+    """Share of the exact 50 best that the index found, for a sample of the user vectors."""
+    metrics: dict[str, float]
+    """What validation measured when the export was trained."""
+
+
+@dataclass(frozen=True)
+class ReleaseStore:
+    """A folder of releases."""
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """All releases, oldest first. Hidden folders, which a killed publication leaves, are none."""
+        if not self.root.is_dir():
+            return []
+        found = [p.name for p in self.root.iterdir() if (p / MANIFEST).is_file() and p.name[0] != "."]
+        return sorted(found, key=lambda name: (self.manifest(name).created, name))
+
+    def path(self, name: str) -> Path:
+        """The folder of a release. Raises UsageError if there is no such release."""
+        path = self.root / name
+        if Path(name).name != name or name.startswith(".") or not (path / MANIFEST).is_file():
+            known = ", ".join(self.names()) or "none yet"
+            raise UsageError("release", repr(name), f"Choose one of the releases in {self.root}: {known}.")
+        return path
+
+    def manifest(self, name: str) -> ReleaseManifest:
+        """What a release says about itself."""
+        return ReleaseManifest.read(self.root / name)
+
+    def current(self) -> str:
+        """The name of the current release. Raises UsageError where nothing was published yet."""
+        pointer = self.root / CURRENT
+        if not pointer.is_file():
+            raise UsageError(str(self.root), "no current release", "Publish one: watchnext publish.")
+        name = pointer.read_text().strip()
+        if not (self.root / name / MANIFEST).is_file():
+            raise CorruptError(
+                str(pointer), repr(name), "That release is gone; roll back: watchnext releases rollback."
+            )
+        return name
+
+    def make_current(self, name: str) -> None:
+        """Flip the pointer to a release that exists, by rename: readers see the old name or the new one."""
+        self.path(name)
+        write_atomic(self.root / CURRENT, f"{name}\n".encode())
+
+    def previous(self) -> str:
+        """The release published before the current one. Raises UsageError if there is none."""
+        names, current = self.names(), self.current()
+        before = names[: names.index(current)]
+        if not before:
+            raise UsageError("releases", f"nothing older than {current}", "Name the release with --to.")
+        return before[-1]
