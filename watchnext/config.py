@@ -33,6 +33,8 @@ class ModelConfig(Closed):
     """How many of the last watches the encoder sees (paper, 3.2: 50)."""
     tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)
     """Widths of the ReLU layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    output_relu: bool = False
+    """Whether the user vector itself is the output of a ReLU, as the paper's last hidden layer is."""
     residual: bool = True
     """Whether the encoder's means are added to the tower's output, so that the tower learns a correction."""
     tied: bool = True
@@ -104,6 +106,7 @@ PRESETS = {
             dim=256,
             encoder="mean",
             tower=(1024, 512),
+            output_relu=True,
             residual=False,
             tied=False,
             similarity="dot",

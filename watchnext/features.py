@@ -92,6 +92,10 @@ class FeatureSpec(BaseModel):
         arrays = [pa.array(c, field.type) for c, field in zip(columns, USER_SCHEMA, strict=True)]
         return self.encode_table(pa.table(arrays, schema=USER_SCHEMA))
 
+    def encode_unknown(self, rows: int) -> ContextArrays:
+        """The features of users of whom nothing is known: [rows] rows."""
+        return self.encode([UserContext()] * rows)
+
     def encode_table(self, users: pa.Table) -> ContextArrays:
         """The features of a users table: [rows] rows."""
         return ContextArrays(

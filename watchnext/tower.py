@@ -1,1 +1,104 @@
-"""From histories and contexts to user vectors, in numpy, on the exported weights."""
+"""From histories and contexts to user vectors, in numpy, on exported weights: serving needs no TensorFlow.
+
+Equal to `model.network` up to float rounding (1e-5), which a test holds. Nothing here knows of TensorFlow.
+
+The encoder makes of the last watches one or more weighted means, the parts of its state:
+
+    part_k = sum_j w_k[j] x_j / sum_j w_k[j],    j = 0 for the last watch, 1 for the one before, ...
+
+with w = 1 (encoder `mean`, paper 3.2), or w_k[j] = decay_k^j for each decay and w = (1, 0, 0, ...), the last watch
+(encoder `decay`). A part with weights decay^j is a linear recurrence: one more watch updates it in O(1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from watchnext.config import ModelConfig
+from watchnext.features import ContextArrays, FeatureSpec, Float32
+from watchnext.histories import Int32
+
+
+def lag_weights(config: ModelConfig) -> Float32:
+    """[parts, history] how much the watch j places before the last weighs in each part of the state.
+
+    >>> lag_weights(ModelConfig(encoder="decay", decays=(0.5,), history=3)).tolist()
+    [[1.0, 0.5, 0.25], [1.0, 0.0, 0.0]]
+    """
+    lags = np.arange(config.history)
+    if config.encoder == "mean":
+        return np.ones((1, config.history), np.float32)
+    decayed = [decay**lags for decay in config.decays]
+    return np.array([*decayed, lags == 0], np.float32)
+
+
+def parts(config: ModelConfig) -> int:
+    """How many vectors the encoder's state has."""
+    return 1 if config.encoder == "mean" else len(config.decays) + 1
+
+
+@dataclass(frozen=True)
+class UserTower:
+    """The network from a history to a user vector.
+
+    Args:
+        watched: [items + 1, dim] input embeddings.
+        weights: the dense weights by name, as `model.network.Network` names them.
+    """
+
+    config: ModelConfig
+    features: FeatureSpec
+    watched: Float32
+    weights: dict[str, Float32]
+
+    def user_vectors(self, histories: Sequence[Int32], context: ContextArrays | None = None) -> Float32:
+        """[users, dim] one vector for each history, which may be empty.
+
+        Args:
+            histories: [users] item numbers in time order, of any length.
+            context: [users] rows of features; None where the model has no context input.
+        """
+        state = self._encode(histories)  # [users, parts, dim]
+        h = state.reshape(len(state), -1)
+        if self.uses_context:
+            if context is None:
+                context = self.features.encode_unknown(len(state))
+            h = np.concatenate([h, self._context(context)], 1)
+        for layer in range(len(self.config.tower)):
+            h = np.maximum(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"], 0)
+        u = h @ self.weights["kernel_out"] + self.weights["bias_out"]
+        return self._finish(u, state)
+
+    @property
+    def uses_context(self) -> bool:
+        """Whether the tower reads context features."""
+        return self.config.context and not self.features.empty
+
+    def _finish(self, u: Float32, state: Float32) -> Float32:
+        if self.config.output_relu:
+            u = np.maximum(u, 0)
+        if self.config.residual:
+            u = u + np.einsum("p,upd->ud", self.weights["residual"], state)
+        if self.config.similarity == "cosine":
+            squares = np.maximum((u**2).sum(1, keepdims=True), 1e-12)
+            u = u / np.sqrt(squares) / self.config.temperature
+        if self.config.bias:
+            u = np.concatenate([u, np.ones((len(u), 1), u.dtype)], 1)
+        return np.ascontiguousarray(u, np.float32)
+
+    def _encode(self, histories: Sequence[Int32]) -> Float32:
+        window = self.config.history
+        recent = np.zeros((len(histories), window), np.int32)  # column j: the watch j places before the last
+        for row, history in zip(recent, histories, strict=True):
+            last = history[-window:][::-1]
+            row[: len(last)] = last
+        x = self.watched[recent] * (recent > 0)[..., None]
+        weights = lag_weights(self.config)[None] * (recent > 0)[:, None]  # [users, parts, window]
+        total = np.maximum(weights.sum(-1, keepdims=True), 1e-9)
+        state: Float32 = np.matmul(weights / total, x)
+        return state
+
+    def _context(self, context: ContextArrays) -> Float32:
+        country, device = self.weights["country"][context.country], self.weights["device"][context.device]
+        return np.concatenate([country, device, context.reals], 1)

@@ -1,0 +1,63 @@
+"""What is evaluated: anything that scores all items for users whose histories are cut at given positions."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from watchnext.features import ContextArrays, Float32
+from watchnext.histories import Histories, Int32, Int64
+from watchnext.tower import UserTower
+
+
+class Scorer(Protocol):
+    """A recommender, seen from evaluation."""
+
+    def scores(self, users: Int32, ends: Int64) -> Float32:
+        """[users, items + 1] a score for every item, -inf for what it cannot recommend.
+
+        Args:
+            users: [users] user numbers.
+            ends: [users] how many of each user's first watches may be looked at.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class VectorScorer:
+    """Dot products of user vectors, made by the tower from the visible prefix, with item vectors.
+
+    Args:
+        item_vectors: [items + 1, dim]; items whose vector is zero cannot be recommended.
+        context: [users + 1] rows of features; None without a users table.
+    """
+
+    item_vectors: Float32
+    tower: UserTower
+    histories: Histories
+    context: ContextArrays | None = None
+
+    def scores(self, users: Int32, ends: Int64) -> Float32:
+        """[users, items + 1] dot products."""
+        prefixes = [self.histories[u][:end] for u, end in zip(users.tolist(), ends.tolist(), strict=True)]
+        context = None if self.context is None else self.context.rows(users)
+        scores: Float32 = self.tower.user_vectors(prefixes, context) @ self.item_vectors.T
+        scores[:, ~self.item_vectors.any(1)] = -np.inf
+        return scores
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The same list for everybody: items by how often they were watched.
+
+    Args:
+        counts: [items + 1] watches of each item in the part that was trained on.
+    """
+
+    counts: Int64
+
+    def scores(self, users: Int32, ends: Int64) -> Float32:
+        """[users, items + 1] the watch counts; never-watched items cannot be recommended."""
+        one = np.where(self.counts > 0, self.counts, -np.inf).astype(np.float32)
+        one[0] = -np.inf
+        return np.repeat(one[None], len(users), 0)

@@ -1,0 +1,199 @@
+"""The training loop: epochs of steps, validation after each, early stopping, checkpoints, resumption."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.progress import Progress as ProgressBar
+
+from model.batches import BatchBuilder, Epoch
+from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
+from model.network import Network
+from model.prefetch import prefetch
+from model.sampler import NegativeSampler
+from model.step import Prepared, Preparer, Trainer, train_counts
+from watchnext.config import ModelConfig, RunOptions, TrainingConfig
+from watchnext.errors import TrainingError, UsageError
+from watchnext.features import ContextArrays, FeatureSpec, Float32
+from watchnext.histories import Histories, Int64
+from watchnext.tower import UserTower
+
+METRIC = "ndcg@10"
+"""The validation metric that early stopping watches."""
+
+Validate = Callable[[Float32, UserTower], dict[str, float]]
+"""From item vectors and a tower to metrics, among them `METRIC`."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a network is fitted to.
+
+    Args:
+        ends: [users + 1] how many watches of each user training may see.
+        items: items in the vocabulary.
+        context: [users + 1] rows of features; None without a users table.
+    """
+
+    histories: Histories
+    ends: Int64
+    items: int
+    features: FeatureSpec
+    context: ContextArrays | None
+
+    def counts(self) -> Int64:
+        """[items + 1] watches of each item that training may see."""
+        h = self.histories
+        position = np.arange(len(h.items)) - np.repeat(h.offsets[:-1], h.lengths)
+        return train_counts(self.items, h.items[position < np.repeat(self.ends, h.lengths)])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The best epoch's weights, and what validation said of them."""
+
+    item_vectors: Float32
+    tower: UserTower
+    epochs: int
+    metrics: dict[str, float]
+    counts: Int64
+
+
+@dataclass
+class Run:
+    """One run of the loop. `fit` is the way in."""
+
+    config: TrainingConfig
+    store: CheckpointStore
+    validate: Validate | None
+    trainer: Trainer
+    builder: BatchBuilder
+    prepare: Preparer
+    progress: Progress = field(default_factory=Progress)
+    best: Arrays = field(default_factory=dict)
+
+    def epochs(self, options: RunOptions, bar: ProgressBar) -> None:
+        """Train until the last epoch or until patience ends; `best` then holds the weights to keep."""
+        while not self.progress.done:
+            epoch = self.builder.epoch(self.progress.epoch)
+            self._epoch(epoch, options, bar)
+            self._end_of_epoch(len(epoch))
+            self.save()
+
+    def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
+        start = self.progress.batch
+        task = bar.add_task(self._title(), total=len(epoch), completed=start)
+        saved = time.monotonic()
+        for prepared in prefetch(self._prepared(epoch, start)):
+            loss = float(self.trainer.step(prepared))
+            self._check(loss)
+            p = self.progress
+            self.progress = p.model_copy(
+                update={"step": p.step + 1, "batch": p.batch + 1, "loss_sum": p.loss_sum + loss}
+            )
+            bar.advance(task)
+            late = time.monotonic() - saved > 60 * options.checkpoint_minutes
+            if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
+                self.save()
+                saved = time.monotonic()
+        bar.remove_task(task)
+
+    def _prepared(self, epoch: Epoch, start: int) -> Iterator[Prepared]:
+        number = self.progress.epoch
+        return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
+
+    def _check(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                "loss",
+                f"{loss} in step {self.progress.step + 1}",
+                f"Lower --learning-rate, now {self.config.learning_rate}; --resume goes on from the last checkpoint.",
+            )
+
+    def _end_of_epoch(self, batches: int) -> None:
+        p = self.progress
+        metrics = {"loss": p.loss_sum / max(batches, 1)}
+        if self.validate:
+            metrics |= self.validate(self.trainer.network.item_vectors(), self.trainer.network.tower())
+        better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
+        if better:
+            self.best = self.trainer.network.arrays()
+            p = p.model_copy(update={"best_epoch": p.epoch, "best_metrics": metrics})
+        last = p.epoch + 1 >= self.config.epochs or p.epoch - p.best_epoch >= self.config.patience
+        self.progress = p.model_copy(update={"epoch": p.epoch + 1, "batch": 0, "loss_sum": 0.0, "done": last})
+
+    def _title(self) -> str:
+        p = self.progress
+        best = f", best {METRIC} {p.best_metrics[METRIC]:.4f}" if METRIC in p.best_metrics else ""
+        return f"epoch {p.epoch + 1}{best}"
+
+    def save(self) -> None:
+        """Write a checkpoint of the run as it is now."""
+        self.store.save(Checkpoint(self.progress, self.trainer.arrays(), self.best))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.trainer.set_arrays(checkpoint.state)
+        self.progress, self.best = checkpoint.progress, checkpoint.best
+
+
+def fit(
+    data: TrainingData,
+    model: ModelConfig,
+    config: TrainingConfig,
+    options: RunOptions,
+    bar: ProgressBar,
+    validate: Validate | None = None,
+    fingerprint: str = "",
+) -> Fitted:
+    """Fit a network.
+
+    Args:
+        validate: called after each epoch; early stopping keeps the weights with its best `METRIC`. Without it the
+            last epoch's weights are kept.
+        fingerprint: of the corpus, so that a run is not resumed on another one.
+
+    Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
+    an unfinished run is in the way and `options.resume` is not set.
+    """
+    counts = data.counts()
+    sampler = NegativeSampler.of(counts, config.noise_exponent, config.seed)
+    builder = BatchBuilder.of(data.histories, data.ends, model, config)
+    if not builder.examples:
+        raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
+    network = Network(model, data.features, data.items, config.seed)
+    context = data.context if network.uses_context else None
+    identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
+    run = Run(
+        config,
+        CheckpointStore(options.checkpoints, identity),
+        validate,
+        Trainer(network, config),
+        builder,
+        Preparer(sampler, config.negatives, context),
+    )
+    _resume(run, options)
+    try:
+        run.epochs(options, bar)
+    except KeyboardInterrupt:
+        run.save()
+        raise
+    network.set_arrays(run.best)
+    vectors = network.item_vectors()
+    vectors[counts == 0] = 0
+    return Fitted(vectors, network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts)
+
+
+def _resume(run: Run, options: RunOptions) -> None:
+    if not options.resume:
+        if any(options.checkpoints.glob("step-*")):
+            raise UsageError(
+                str(options.checkpoints),
+                "checkpoints of an unfinished run",
+                "Add --resume to go on with it, or delete the folder to start anew.",
+            )
+        return
+    checkpoint = run.store.load()
+    if checkpoint is not None:
+        run.restore(checkpoint)

@@ -1,0 +1,156 @@
+"""The network: tables of item embeddings and a ReLU tower from the encoder's state to the user vector.
+
+Paper, section 3.2: features are concatenated into a wide first layer, followed by fully connected ReLU layers; the
+last hidden layer is the user vector, the rows of the softmax weights are the item vectors.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.encoders import encode
+from watchnext.config import ModelConfig
+from watchnext.features import REALS, FeatureSpec, Float32
+from watchnext.tower import UserTower, parts
+
+Tensor = Any
+Dense = dict[str, Tensor]
+
+CONTEXT_DIM = 8
+"""Dimensions of the country and device embeddings."""
+
+
+class Network:
+    """Parameters as TensorFlow variables, and the functions of them that training needs.
+
+    Args:
+        items: items in the vocabulary; tables have one row more, for padding.
+        seed: initial values follow from it.
+    """
+
+    def __init__(self, config: ModelConfig, features: FeatureSpec, items: int, seed: int) -> None:
+        self.config, self.features, self.items = config, features, items
+        self.uses_context = config.context and not features.empty
+        rng = np.random.default_rng([seed, 3])
+        shape, std = (items + 1, config.dim), config.dim**-0.5
+        names = ["item"] if config.tied else ["watched", "item"]
+        self.tables = {name: tf.Variable(_normal(rng, shape, std), name=name) for name in names}
+        if config.bias:
+            self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
+        self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
+
+    def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
+        config = self.config
+        width = config.dim * parts(config)
+        values = {}
+        if self.uses_context:
+            for name, known in (("country", self.features.countries), ("device", self.features.devices)):
+                values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
+            width += 2 * CONTEXT_DIM + REALS
+        for layer, units in enumerate(config.tower):
+            values[f"kernel_{layer}"] = _normal(rng, (width, units), (2 / width) ** 0.5)  # He et al. 2015
+            values[f"bias_{layer}"] = np.zeros(units, np.float32)
+            width = units
+        values["kernel_out"] = _normal(rng, (width, config.dim), width**-0.5)
+        values["bias_out"] = np.zeros(config.dim, np.float32)
+        if config.residual:
+            values["residual"] = np.full(parts(config), 1 / parts(config), np.float32)
+        return values
+
+    @property
+    def watched_table(self) -> Tensor:
+        """[items + 1, dim] the embeddings that the encoder reads."""
+        return self.tables["item" if self.config.tied else "watched"]
+
+    def user_vectors(
+        self, dense: Dense, x: Tensor, segment: Tensor, context: Dense, kept: list[Tensor] | None = None
+    ) -> Tensor:
+        """User vectors after each position; `watchnext.tower` is the numpy twin.
+
+        Args:
+            dense: values of `self.dense`.
+            x: [rows, length, dim] embeddings of the watched items.
+            segment: [rows, length] as in `batches.Batch`.
+            context: `country`, `device` [rows, length] and `reals` [rows, length, REALS]; empty without context.
+            kept: factors of dropout from `dropout_factors`; None outside training.
+
+        Returns [rows * length, dim].
+        """
+        config = self.config
+        if kept:
+            x *= tf.reshape(kept[0], [*x.shape[:2], 1])
+        state = tf.reshape(encode(config, x, segment), [-1, parts(config), config.dim])
+        h = tf.reshape(state, [-1, parts(config) * config.dim])
+        if self.uses_context:
+            embedded = [tf.gather(dense[name], context[name]) for name in ("country", "device")]
+            h = tf.concat([h, *(tf.reshape(c, [-1, c.shape[-1]]) for c in (*embedded, context["reals"]))], 1)
+        for layer in range(len(config.tower)):
+            h = tf.nn.relu(h @ dense[f"kernel_{layer}"] + dense[f"bias_{layer}"])
+            if kept:
+                h *= kept[layer + 1]
+        u = h @ dense["kernel_out"] + dense["bias_out"]
+        if config.output_relu:
+            u = tf.nn.relu(u)
+        if config.residual:
+            u += tf.einsum("p,npd->nd", dense["residual"], state)
+        return scaled(config, u) / (config.temperature if config.similarity == "cosine" else 1.0)
+
+    def variables(self) -> dict[str, Tensor]:
+        """All trained variables by name."""
+        return {
+            **{f"table/{n}": v for n, v in self.tables.items()},
+            **{f"dense/{n}": v for n, v in self.dense.items()},
+        }
+
+    def arrays(self) -> dict[str, Float32]:
+        """Copies of all trained values, for `set_arrays`."""
+        return {name: variable.numpy() for name, variable in self.variables().items()}
+
+    def set_arrays(self, arrays: dict[str, Float32]) -> None:
+        """Set all trained values."""
+        for name, variable in self.variables().items():
+            variable.assign(arrays[name])
+
+    def tower(self) -> UserTower:
+        """The current weights as the numpy tower."""
+        weights = {name: variable.numpy() for name, variable in self.dense.items()}
+        return UserTower(self.config, self.features, self.watched_table.numpy(), weights)
+
+    def item_vectors(self) -> Float32:
+        """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores."""
+        vectors: Float32 = scaled(self.config, self.tables["item"]).numpy()
+        if self.config.bias:
+            vectors = np.concatenate([vectors, self.tables["item_bias"].numpy()], 1)
+        return vectors
+
+
+def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:
+    """Vectors of length 1 for similarity `cosine`, unchanged for `dot`."""
+    if config.similarity == "dot":
+        return vectors
+    return tf.math.l2_normalize(vectors, -1)
+
+
+def dropout_factors(config: ModelConfig, rate: float, positions: int, seed: Tensor) -> list[Tensor]:
+    """What dropout multiplies with: 0 or 1 / (1 - rate), for watches and for each hidden layer's units.
+
+    Drawn outside of the XLA-compiled step, whose random numbers cost three times as much as all the rest of it.
+
+    Args:
+        seed: [2] integers; the same seed gives the same factors.
+
+    Returns [positions, 1], then [positions, units] for each layer of the tower; nothing for rate 0.
+    """
+    if not rate:
+        return []
+    widths = (1, *config.tower)
+    uniform = [
+        tf.random.stateless_uniform([positions, w], seed + tf.constant([i, 0], seed.dtype))
+        for i, w in enumerate(widths)
+    ]
+    return [tf.where(u >= rate, 1 / (1 - rate), 0.0) for u in uniform]
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Float32:
+    return rng.standard_normal(shape, np.float32) * np.float32(std)
