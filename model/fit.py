@@ -108,7 +108,7 @@ class Run:
             raise TrainingError(
                 "loss",
                 f"{loss} in step {self.progress.step + 1}",
-                f"Lower --learning-rate, now {self.config.learning_rate}; --resume goes on from the last checkpoint.",
+                f"Lower --set learning_rate, now {self.config.learning_rate}, and train anew.",
             )
 
     def _end_of_epoch(self, batches: int) -> None:

@@ -3,10 +3,11 @@
 Hyper-parameters are stored in every export; run options are not, since they do not change the result.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from watchnext.errors import UsageError
 
@@ -122,3 +123,31 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise UsageError("--preset", repr(name), f"Choose one of: {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def changed(base: Preset, settings: Sequence[str]) -> Preset:
+    """A preset with some settings changed, each given as `name=value`; lists are separated by commas.
+
+    Raises UsageError for an unknown name or an impossible value.
+
+    >>> changed(preset("default"), ["dim=32", "tower=64,32"]).model.tower
+    (64, 32)
+    """
+    values = base.model_dump()
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        group = next((g for g in ("model", "training") if name in values[g]), None)
+        if group is None or not equals:
+            known = ", ".join([*ModelConfig.model_fields, *TrainingConfig.model_fields])
+            raise UsageError("--set", repr(setting), f"Give NAME=VALUE with one of the names: {known}.")
+        many = isinstance(values[group][name], tuple)
+        values[group][name] = [part for part in text.split(",") if part] if many else _none_or(text)
+    try:
+        return Preset.model_validate(values, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(str(first["loc"][1]), repr(first["input"]), f"{first['msg']}.") from error
+
+
+def _none_or(text: str) -> str | None:
+    return None if text == "none" else text

@@ -6,6 +6,13 @@ import typer
 
 from watchnext import __version__
 from watchnext.cli.console import err
+from watchnext.cli.evaluate import evaluate
+from watchnext.cli.index import index
+from watchnext.cli.publish import publish
+from watchnext.cli.recommend import recommend
+from watchnext.cli.releases import releases
+from watchnext.cli.serve import serve
+from watchnext.cli.train import train
 from watchnext.errors import WatchnextError
 
 app = typer.Typer(
@@ -22,6 +29,15 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
     if version:
         typer.echo(__version__)
         raise typer.Exit
+
+
+app.command()(train)
+app.command()(evaluate)
+app.command()(index)
+app.command()(publish)
+app.command()(serve)
+app.command()(recommend)
+app.add_typer(releases)
 
 
 def main() -> None:

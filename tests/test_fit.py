@@ -1,0 +1,114 @@
+"""Training finds the known answer, repeats itself with a seed, and after kill -9 goes on as if nothing had been."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.protocol import evaluate
+from evaluation.scorers import Popularity, VectorScorer
+from model.batches import BatchBuilder
+from model.network import Network
+from model.sampler import NegativeSampler
+from model.step import Preparer, Trainer
+from tests.fitting import ITEMS, MODEL, TRAINING, circle, train_on_circle
+from watchnext.errors import TrainingError, UsageError
+from watchnext.features import FeatureSpec
+from watchnext.split import Split, split
+
+NEWEST = "step-*"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    fitted = train_on_circle(tmp_path_factory.mktemp("whole"))
+    return {"items": fitted.item_vectors, **fitted.tower.weights}
+
+
+def test_the_next_item_on_the_circle_is_found_and_popularity_does_not_find_it(tmp_path: Path) -> None:
+    fitted = train_on_circle(tmp_path)
+    for last in range(1, ITEMS + 1):
+        history = [(last - 4 + i) % ITEMS + 1 for i in range(4)]
+        scores = fitted.tower.user_vectors([np.array(history, np.int32)]) @ fitted.item_vectors.T
+        scores[0, [0, *history]] = -np.inf
+        assert scores[0].argmax() == last % ITEMS + 1
+    histories = circle()
+    held = split(histories, "last")
+    cut = Split(held.train, held.train, held.valid)
+    model = evaluate(VectorScorer(fitted.item_vectors, fitted.tower, histories), histories, cut, fitted.counts, (1,))
+    popular = evaluate(Popularity(fitted.counts), histories, cut, fitted.counts, (1,))
+    assert model.metrics["hr@1"].value > 0.95
+    assert popular.metrics["hr@1"].value < 0.3
+    assert fitted.metrics["ndcg@10"] > 0.95
+
+
+def test_a_seed_repeats_a_run_and_another_seed_does_not(tmp_path: Path, whole: dict[str, np.ndarray]) -> None:
+    again = train_on_circle(tmp_path / "again")
+    assert np.allclose(again.item_vectors, whole["items"], atol=1e-5)
+    other = train_on_circle(tmp_path / "other", seed=8)
+    assert not np.allclose(other.item_vectors, whole["items"], atol=1e-2)
+
+
+def test_killed_runs_end_like_one_that_never_stopped(tmp_path: Path, whole: dict[str, np.ndarray]) -> None:
+    worker = subprocess.Popen([sys.executable, "-m", "tests.fitting", str(tmp_path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("step-*"))) < 2:
+        assert worker.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    worker.kill()
+    worker.wait()
+    assert not list(tmp_path.glob("*-done"))
+    resumed = train_on_circle(tmp_path, resume=True)
+    assert np.allclose(resumed.item_vectors, whole["items"], atol=1e-5)
+    for name, value in resumed.tower.weights.items():
+        assert np.allclose(value, whole[name], atol=1e-5)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, whole: dict[str, np.ndarray]) -> None:
+    train_on_circle(tmp_path, steps=3)
+    newest = max(tmp_path.glob(NEWEST)) / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    resumed = train_on_circle(tmp_path, resume=True)
+    assert np.allclose(resumed.item_vectors, whole["items"], atol=1e-5)
+
+
+def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> None:
+    train_on_circle(tmp_path, epochs=1)
+    with pytest.raises(UsageError, match="Add --resume"):
+        train_on_circle(tmp_path, epochs=1)
+    with pytest.raises(UsageError, match="another configuration"):
+        train_on_circle(tmp_path, resume=True, epochs=1, dropout=0.2)
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
+    fitted = train_on_circle(tmp_path, epochs=60, patience=1)
+    assert fitted.epochs < 60
+    assert fitted.metrics["ndcg@10"] > 0.5
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_exploding_loss_stops_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="Lower --set learning_rate"):
+        train_on_circle(tmp_path, learning_rate=1e38)
+
+
+def test_only_touched_rows_of_a_table_change() -> None:
+    histories = circle()
+    network = Network(MODEL, FeatureSpec(), 1000, seed=0)
+    counts = np.bincount(histories.items, minlength=1001)
+    trainer = Trainer(network, TRAINING)
+    batch = BatchBuilder.of(histories, histories.lengths, MODEL, TRAINING).epoch(0).batch(0)
+    prepared = Preparer(NegativeSampler.of(counts, 0.75, 0), 20, None)(batch, 0, 0)
+    before = {name: slot.numpy() for name, slot in trainer.variables().items()}
+    trainer.step(prepared)
+    untouched = np.setdiff1d(np.arange(1001), prepared.rows)
+    assert len(untouched) >= 970
+    for name in ("table/item", "slot/table/item/0", "slot/table/item/1"):
+        after = trainer.variables()[name].numpy()
+        assert np.array_equal(after[untouched], before[name][untouched])
+        assert not np.array_equal(after, before[name])
+        assert np.array_equal(after[0], before[name][0])

@@ -1,0 +1,71 @@
+"""Sampled softmax, negatives and optimizers against values computed by hand or by numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.loss import sampled_softmax
+from model.optimizer import slots, update
+from model.sampler import NegativeSampler
+from watchnext.config import TrainingConfig
+from watchnext.errors import TrainingError
+
+
+def test_sampled_softmax_by_hand() -> None:
+    # scores: positive 1·2 = 2, negatives 1·1 = 1 and 1·3 = 3; Q = 1/2, 1/4, 1/8
+    users, positives = tf.constant([[1.0, 0.0]]), tf.constant([[2.0, 5.0]])
+    negatives = tf.constant([[1.0, 9.0], [3.0, 9.0]])
+    log_q = (tf.math.log([0.5]), tf.math.log([0.25, 0.125]))
+    loss = sampled_softmax(users, positives, negatives, log_q, tf.constant([[False, False]]))
+    p, a, b = math.exp(2) / 0.5, math.exp(1) / 0.25, math.exp(3) / 0.125
+    assert loss.numpy()[0] == pytest.approx(-math.log(p / (p + a + b)), rel=1e-6)
+
+
+def test_a_negative_that_is_the_true_item_is_left_out() -> None:
+    users, positives = tf.constant([[1.0]]), tf.constant([[2.0]])
+    negatives, log_q = tf.constant([[2.0], [1.0]]), (tf.zeros(1), tf.zeros(2))
+    loss = sampled_softmax(users, positives, negatives, log_q, tf.constant([[True, False]]))
+    assert loss.numpy()[0] == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-6)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    loss = sampled_softmax(
+        tf.constant([[1.0]]),
+        tf.constant([[500.0]]),
+        tf.constant([[600.0]]),
+        (tf.zeros(1), tf.zeros(1)),
+        tf.constant([[False]]),
+    )
+    assert loss.numpy()[0] == pytest.approx(100.0)
+
+
+def test_negatives_follow_the_counts_and_never_are_unwatched_items() -> None:
+    sampler = NegativeSampler.of(np.array([9, 100, 0, 25, 0]), 0.5, seed=3)
+    drawn = sampler.draw(60_000, 0, 0)
+    share = np.bincount(drawn, minlength=5) / len(drawn)
+    assert share == pytest.approx([0, 2 / 3, 0, 1 / 3, 0], abs=0.01)
+    assert np.exp(sampler.log_q) == pytest.approx([0, 2 / 3, 0, 1 / 3, 0])
+    assert np.array_equal(drawn, sampler.draw(60_000, 0, 0))
+    assert not np.array_equal(drawn, sampler.draw(60_000, 0, 1))
+
+
+def test_no_watch_at_all_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="no watch to train on"):
+        NegativeSampler.of(np.zeros(4, np.int64), 0.75, seed=0)
+
+
+def test_adam_and_adagrad_by_hand() -> None:
+    value, gradient, step = tf.constant([1.0]), tf.constant([0.5]), tf.constant(1.0)
+    adam = TrainingConfig(optimizer="adam", learning_rate=0.1)
+    zero = [tf.constant([0.0]), tf.constant([0.0])]
+    new, state = update(adam, step, value, zero, gradient)
+    assert new.numpy() == pytest.approx([0.9], rel=1e-5)  # the first step of Adam has the size of the rate
+    assert state[0].numpy() == pytest.approx([0.05])
+    assert state[1].numpy() == pytest.approx([0.00025])
+    adagrad = TrainingConfig(optimizer="adagrad", learning_rate=0.1)
+    (start,) = slots(adagrad, tf.Variable([1.0]))
+    new, state = update(adagrad, step, value, [start], gradient)
+    assert state[0].numpy() == pytest.approx([0.35])
+    assert new.numpy() == pytest.approx([1 - 0.1 * 0.5 / math.sqrt(0.35)])

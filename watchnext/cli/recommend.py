@@ -1,0 +1,81 @@
+"""`watchnext recommend`: for one user on screen, or for all users as a Parquet file."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from watchnext.cli.console import Json, out, progress, report
+from watchnext.errors import UsageError
+from watchnext.files import sync
+from watchnext.release import ReleaseStore
+
+if TYPE_CHECKING:
+    from index.recommender import Recommender
+
+
+def recommend(
+    releases: Annotated[Path, typer.Argument(help="Folder of all releases.")] = Path("work/releases"),
+    user: Annotated[str | None, typer.Option(help="Id of one user.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="For all users of the release.")] = False,
+    to: Annotated[Path | None, typer.Option(help="With --all: Parquet file to write.")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Candidates a user.")] = 20,
+    json_: Json = False,
+) -> None:
+    """Recommend from the current release: to one user (--user), or to all users (--all --to FILE)."""
+    if everyone == (user is not None):
+        raise UsageError("--user and --all", "both" if everyone else "neither", "Give exactly one of them.")
+    if everyone != (to is not None):
+        raise UsageError("--to", to or "nothing", "Give --to FILE together with --all, and only then.")
+    from index.recommender import open_release
+
+    store = ReleaseStore(releases)
+    recommender = open_release(store.path(store.current()))
+    if user is not None:
+        _print(recommender, user, k, json_)
+    elif to is not None:
+        rows = _write(recommender, to, k, json_)
+        facts = {"release": recommender.release, "users": recommender.export.manifest.users, "rows": rows}
+        report(json_, "Recommendations", facts, to)
+
+
+def _print(recommender: "Recommender", user: str, k: int, json_: bool) -> None:
+    answer = recommender.recommend(user, k)
+    facts = {"user_id": user, "release": answer.release, "source": answer.source}
+    if json_:
+        rows = [{"item_id": c.id, "title": c.title, "score": c.score} for c in answer.candidates]
+        report(json_, "", {**facts, "candidates": rows})
+        return
+    table = Table("rank", "item", "title", "score", title=f"For {user}, from {answer.source}", title_justify="left")
+    for rank, candidate in enumerate(answer.candidates, 1):
+        table.add_row(str(rank), candidate.id, candidate.title or "", f"{candidate.score:.4f}")
+    out.print(table)
+
+
+def _write(recommender: "Recommender", to: Path, k: int, json_: bool) -> int:
+    """Write Parquet so that the file is whole or not there; returns its number of rows."""
+    import pyarrow.parquet as pq
+
+    from index.recommender import RECOMMENDATIONS
+
+    to.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")
+    os.close(handle)
+    temporary, rows, batch = Path(name), 0, 1024
+    users = recommender.export.manifest.users
+    try:
+        with progress(not json_) as bar, pq.ParquetWriter(temporary, RECOMMENDATIONS, compression="zstd") as writer:
+            task = bar.add_task("Recommending to users", total=users)
+            for record_batch in recommender.recommend_all(k, batch):
+                writer.write_batch(record_batch)
+                rows += record_batch.num_rows
+                bar.update(task, completed=min(users, bar.tasks[task].completed + batch))
+        temporary.chmod(0o644)
+        sync(temporary)
+        temporary.replace(to)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows

@@ -1,0 +1,132 @@
+"""`watchnext train`: a corpus in, an export out."""
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from watchnext.cli.console import Json, progress, report
+from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
+from watchnext.errors import UsageError
+from watchnext.split import HoldoutName
+
+MODEL, RUN, EVALUATION = "Model and optimization", "Running", "What is held back"
+
+
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Folder written by `watchnext ingest`.")] = Path("work/corpus"),
+    to: Annotated[Path, typer.Option(help="Folder for the export.")] = Path("work/export"),
+    preset_: Annotated[
+        str, typer.Option("--preset", help=f"One of: {', '.join(PRESETS)}.", rich_help_panel=MODEL)
+    ] = "default",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one setting of the preset, as in dim=32 or tower=256,128 (docs/settings.md). Repeatable.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="At most this many passes; early stopping may end before.", rich_help_panel=MODEL),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=MODEL)
+    ] = None,
+    holdout: Annotated[
+        str,
+        typer.Option(
+            help="`last`: each user's last watch, for early stopping. `leave-one-out`, `temporal`: also a test part,"
+            " for `watchnext evaluate`. `none`: train on everything for all epochs.",
+            rich_help_panel=EVALUATION,
+        ),
+    ] = "last",
+    holdout_share: Annotated[
+        float,
+        typer.Option(help="`temporal`: share of watches in each held-out part.", rich_help_panel=EVALUATION),
+    ] = 0.1,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            help="After early stopping, train again on everything for the best number of epochs.",
+            rich_help_panel=EVALUATION,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with an interrupted run of the same options.", rich_help_panel=RUN)
+    ] = False,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints; default: TO.checkpoints.", rich_help_panel=RUN)
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Minutes between checkpoints within an epoch.", rich_help_panel=RUN)
+    ] = 5,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Also a checkpoint after every so many steps.", rich_help_panel=RUN)
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Train user and item vectors on a corpus.
+
+    Stops by itself when the validation metric no longer rises, and keeps the best epoch. Interrupt it at any moment,
+    even with kill -9: --resume goes on from the last checkpoint.
+    """
+    options = RunOptions(
+        checkpoints=checkpoints or to.with_name(f"{to.name}.checkpoints"),
+        checkpoint_minutes=checkpoint_minutes,
+        checkpoint_steps=checkpoint_steps,
+        resume=resume,
+    )
+    settings = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
+    chosen = changed(preset(preset_), settings)
+    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, shown=not json_)
+    then = "watchnext evaluate" if holdout in {"leave-one-out", "temporal"} and not refit else "watchnext index"
+    report(json_, "Trained", facts, to, f"{then} {to}")
+
+
+def run(
+    corpus_folder: Path,
+    to: Path,
+    chosen: Preset,
+    holdout: str,
+    holdout_share: float,
+    refit: bool,
+    options: RunOptions,
+    shown: bool,
+) -> dict[str, float | int | str]:
+    """Train and write the export; returns the facts to report."""
+    if holdout not in get_args(HoldoutName):
+        raise UsageError("--holdout", repr(holdout), f"Choose one of: {', '.join(get_args(HoldoutName))}.")
+    from corpus.corpus import Corpus
+
+    from evaluation.protocol import Validator
+    from model.train import Holdout, Plan, clean
+    from model.train import train as train_model
+    from watchnext.export import write_export
+    from watchnext.features import FeatureSpec
+    from watchnext.split import split
+
+    corpus = Corpus.open(corpus_folder)
+    features = FeatureSpec.fit(corpus.user_table)
+    cut = split(corpus.histories, holdout, holdout_share)  # type: ignore[arg-type]
+    context = None if features.empty else features.encode_table(corpus.user_table)
+    training = chosen.training
+    validate = (
+        None
+        if holdout == "none"
+        else Validator(corpus.histories, cut, context, training.validation_users, training.seed)
+    )
+    plan = Plan(chosen.model, training, Holdout(holdout, holdout_share, cut), validate, refit)  # type: ignore[arg-type]
+    with progress(shown) as bar:
+        export = train_model(corpus, features, plan, options, bar)
+    manifest = write_export(export, to)
+    clean(options)
+    return {
+        "users": manifest.users,
+        "items": manifest.items,
+        "dim": manifest.dim,
+        "epochs": manifest.epochs,
+        **manifest.metrics,
+    }
