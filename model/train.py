@@ -4,9 +4,9 @@ import shutil
 from dataclasses import dataclass
 
 import numpy as np
-from corpus.corpus import Corpus
 from rich.progress import Progress as ProgressBar
 
+from corpus.corpus import Corpus
 from model.fit import Fitted, TrainingData, Validate, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
@@ -52,7 +52,7 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     context = None if features.empty else features.encode_table(corpus.user_table)
     split, histories = plan.holdout.split, corpus.histories
     data = TrainingData(histories, split.train, len(corpus.items), features, context)
-    fingerprint = f"{plan.holdout.name} {plan.holdout.share} {corpus.manifest.model_dump_json()}"
+    fingerprint = f"{plan.holdout.name} {plan.holdout.share} {sorted(corpus.manifest.files.items())}"
     first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:

@@ -15,9 +15,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Closed(BaseModel):
-    """A frozen model that refuses unknown fields."""
+    """A frozen model that refuses unknown fields; the docstring below a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ModelConfig(Closed):
@@ -54,11 +54,11 @@ class ModelConfig(Closed):
 class TrainingConfig(Closed):
     """How the network is fitted. Together with `ModelConfig`, a corpus and a holdout this decides the result."""
 
-    negatives: int = Field(2000, ge=1)
-    """Sampled softmax: how many negatives a batch shares (paper, 3.1: several thousand)."""
+    negatives: int = Field(1000, ge=1)
+    """Sampled softmax: how many negatives a batch shares (paper, 3.1: several thousand, for a million videos)."""
     noise_exponent: float = Field(0.75, ge=0, le=1)
     """Negatives are drawn from (watch count of the item)^this; 0 is uniform. log Q corrects for it."""
-    batch_examples: int = Field(2048, ge=1)
+    batch_examples: int = Field(1024, ge=1)
     """Positions a batch has room for, padding included."""
     examples_per_user: int | None = Field(None, ge=1)
     """At most this many examples a user and epoch, drawn anew each epoch (paper, 3.4); None is no limit."""
@@ -66,7 +66,7 @@ class TrainingConfig(Closed):
     """Share of watched embeddings (whole watches) and of hidden units left out in training."""
     optimizer: Literal["adam", "adagrad"] = "adam"
     """Both update only the rows of tables that a batch touched."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     """Step size of the optimizer."""
     epochs: int = Field(60, ge=1)
     """Most passes over the corpus; early stopping usually ends before."""

@@ -6,12 +6,14 @@ import typer
 
 from watchnext import __version__
 from watchnext.cli.console import err
+from watchnext.cli.demo import demo
 from watchnext.cli.evaluate import evaluate
 from watchnext.cli.index import index
 from watchnext.cli.publish import publish
 from watchnext.cli.recommend import recommend
 from watchnext.cli.releases import releases
 from watchnext.cli.serve import serve
+from watchnext.cli.settings import settings
 from watchnext.cli.train import train
 from watchnext.errors import WatchnextError
 
@@ -31,7 +33,9 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
+app.command()(demo)
 app.command()(train)
+app.command()(settings)
 app.command()(evaluate)
 app.command()(index)
 app.command()(publish)

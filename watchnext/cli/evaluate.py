@@ -26,6 +26,12 @@ def evaluate(
     if json_:
         report(True, "", facts)
         return
+    show(facts)
+    out.print(f"Next: [bold]watchnext index {export}[/bold]", soft_wrap=True)
+
+
+def show(facts: dict[str, Any]) -> None:
+    """Print what `run` found."""
     out.print(_table(facts))
     out.print(f"{facts['users']:,} users, {facts['targets']:,} held-out watches, holdout {facts['holdout']}")
     for name, text in (
@@ -34,7 +40,6 @@ def evaluate(
     ):
         if facts[name]:
             out.print(f"{facts[name]:,} {text}")
-    out.print(f"Next: [bold]watchnext index {export}[/bold]", soft_wrap=True)
 
 
 def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:

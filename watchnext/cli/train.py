@@ -24,7 +24,7 @@ def train(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change one setting of the preset, as in dim=32 or tower=256,128 (docs/settings.md). Repeatable.",
+            help="Change a setting of the preset: dim=32, tower=256,128. Repeatable; see `watchnext settings`.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -100,7 +100,6 @@ def run(
     if holdout not in get_args(HoldoutName):
         raise UsageError("--holdout", repr(holdout), f"Choose one of: {', '.join(get_args(HoldoutName))}.")
     from corpus.corpus import Corpus
-
     from evaluation.protocol import Validator
     from model.train import Holdout, Plan, clean
     from model.train import train as train_model

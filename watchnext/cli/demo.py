@@ -1,0 +1,159 @@
+"""`watchnext demo`: the whole way, from MovieLens or one's own log to an answer over HTTP."""
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from watchnext.cli import evaluate as evaluation
+from watchnext.cli import train as training
+from watchnext.cli.console import err, out, progress
+from watchnext.config import RunOptions, changed, preset
+from watchnext.errors import UsageError, WatchnextError
+from watchnext.release import ReleaseStore
+
+SHOWN_WATCHES, SHOWN_ITEMS = 5, 10
+
+
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Your own watch log with columns user, item, time; default: MovieLens.")
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="With --data: a table with columns item and title.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("work/demo"),
+    holdout: Annotated[
+        str, typer.Option(help="How the evaluation holds watches back: temporal or leave-one-out.")
+    ] = "temporal",
+    epochs: Annotated[int | None, typer.Option(help="At most this many passes.")] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve on; 0 takes a free one.")] = 8000,
+    once: Annotated[bool, typer.Option("--once", help="Stop after one answer instead of serving on.")] = False,
+    serve: Annotated[bool, typer.Option(help="With --no-serve only the release is made.")] = True,
+) -> None:
+    """Ingest, train, evaluate, index, publish and serve, on MovieLens or on your own log.
+
+    The model is trained twice: first without the most recent watches, to evaluate it on them, and then on everything,
+    which is what gets published.
+    """
+    if holdout not in {"temporal", "leave-one-out"}:
+        raise UsageError("--holdout", repr(holdout), "Choose temporal or leave-one-out.")
+    store = ReleaseStore(to / "releases")
+    _ingest(data, items, to)
+    passes = _train_and_evaluate(to, holdout, epochs)
+    _train_on_everything(to, passes)
+    _publish(to, store)
+    if serve:
+        _serve(store, host, port, once)
+
+
+def _step(number: int, title: str) -> None:
+    out.rule(f"[bold]{number}/6 {title}", align="left")
+
+
+def _ingest(data: Path | None, items: Path | None, to: Path) -> None:
+    from corpus.movielens import LICENCE, write_movielens
+
+    from corpus.ingest import ingest
+    from corpus.options import IngestOptions
+
+    _step(1, "Ingest")
+    if data is None:
+        files = write_movielens(to / "log")
+        out.print(LICENCE)
+        data, items = files.watches, files.items
+    options = IngestOptions(logs=(str(data),), to=to / "corpus", items=items, min_user_watches=5, min_item_watches=5)
+    with progress() as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            task = tasks.setdefault(stage, bar.add_task(stage, total=total) if stage not in tasks else None)
+            bar.update(task, completed=done, total=total)
+
+        corpus = ingest(options, advance)
+    counts = corpus.manifest.counts
+    out.print(f"{counts.kept:,} watches of {len(corpus.users):,} users and {len(corpus.items):,} items.")
+    out.print(f"Left out of {counts.rows_read:,} rows: {counts.gone:,}, items and users with fewer than 5 watches.")
+
+
+def _train(to: Path, export: str, holdout: str, settings: list[str]) -> dict[str, Any]:
+    options = RunOptions(checkpoints=to / f"{export}.checkpoints")
+    shutil.rmtree(options.checkpoints, ignore_errors=True)
+    chosen = changed(preset("default"), settings)
+    return training.run(to / "corpus", to / export, chosen, holdout, 0.1, False, options, shown=True)
+
+
+def _train_and_evaluate(to: Path, holdout: str, epochs: int | None) -> int:
+    _step(2, f"Train without the held-out watches ({holdout})")
+    facts = _train(to, "evaluated", holdout, [f"epochs={epochs}"] if epochs else [])
+    out.print(f"The best of all epochs on the validation part was number {facts['epochs']}.")
+    _step(3, "Evaluate")
+    evaluation.show(evaluation.run(to / "evaluated", [10, 50], shown=True))
+    return int(facts["epochs"])
+
+
+def _train_on_everything(to: Path, passes: int) -> None:
+    _step(4, f"Train on everything, {passes} epochs")
+    facts = _train(to, "export", "none", [f"epochs={passes}"])
+    out.print(f"Vectors of {facts['dim']} dimensions for {facts['users']:,} users and {facts['items']:,} items.")
+
+
+def _publish(to: Path, store: ReleaseStore) -> None:
+    from index.build import IndexOptions, build_from_export
+    from index.publish import publish
+
+    _step(5, "Index and publish")
+    with err.status("Building the index"):
+        index = build_from_export(to / "export", to / "index", IndexOptions())
+    with err.status("Checking and copying"):
+        release = publish(to / "export", to / "index", store)
+    out.print(f"Release {release.name}: index {index.kind}, recall@50 {index.recall_at_50:.4f} against exact search.")
+
+
+def _serve(store: ReleaseStore, host: str, port: int, once: bool) -> None:
+    _step(6, "Serve")
+    command = [sys.executable, "-m", "watchnext", "serve", str(store.root), "--host", host, "--port", str(port)]
+    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            address = _address(server)
+            _ask(store, address)
+            if not once:
+                out.print(f"Serving on [bold]{address}[/bold] (API: {address}/docs) until Ctrl-C.", soft_wrap=True)
+                server.wait()
+        except KeyboardInterrupt:
+            out.print("Stopped.")
+        finally:
+            server.terminate()
+
+
+def _address(server: "subprocess.Popen[str]") -> str:
+    line = server.stdout.readline() if server.stdout else ""
+    if not line:
+        raise WatchnextError("the server", "no answer", "See its message above.")
+    address: str = json.loads(line)["address"]
+    return address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where to ask, not where to listen
+
+
+def _ask(store: ReleaseStore, address: str) -> None:
+    from index.recommender import open_release
+
+    export = open_release(store.path(store.current()), verify=False).export
+    user = int(export.histories.offsets.searchsorted(export.histories.times.argmax(), side="right")) - 1
+    user_id = export.users.id(user)
+    url = f"{address}/recommend?{urllib.parse.urlencode({'user_id': user_id, 'k': SHOWN_ITEMS})}"
+    out.print(f"GET {url}", soft_wrap=True)
+    with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310
+        answer = json.load(response)
+    last = export.histories[user][-SHOWN_WATCHES:].tolist()
+    watched = [export.catalogue.title(n) or export.items.id(n) for n in last]
+    table = Table("last watched", "recommended", "score", title=f"User {user_id}", title_justify="left")
+    for row, candidate in enumerate(answer["candidates"]):
+        before = watched[-1 - row] if row < len(watched) else ""
+        table.add_row(before, candidate["title"] or candidate["item_id"], f"{candidate['score']:.2f}")
+    out.print(table)
