@@ -34,6 +34,7 @@ def update(
 
     Returns the new value and the new state. Kingma and Ba 2015, algorithm 1; Duchi et al. 2011.
     """
+    gradient = tf.convert_to_tensor(gradient)  # the gradient of a gather comes as IndexedSlices
     if config.optimizer == "adagrad":
         total = state[0] + gradient**2
         return value - config.learning_rate * gradient / tf.sqrt(total), [total]

@@ -137,7 +137,7 @@ class Trainer:
             for target, new in zip((variable, *slot), (value, *state), strict=True):
                 target.assign(new)
         updated = {
-            name: update(self.config, count, block, states[name], tf.convert_to_tensor(block_gradients[name]))
+            name: update(self.config, count, block, states[name], block_gradients[name])
             for name, block in blocks.items()
         }
         return loss, {name: new[0] for name, new in updated.items()}, {name: new[1] for name, new in updated.items()}

@@ -6,17 +6,23 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from rich.progress import Progress
 
 from evaluation.protocol import evaluate
 from evaluation.scorers import Popularity, VectorScorer
 from model.batches import BatchBuilder
+from model.fit import TrainingData, fit
 from model.network import Network
 from model.sampler import NegativeSampler
 from model.step import Preparer, Trainer
 from tests.fitting import ITEMS, MODEL, TRAINING, circle, train_on_circle
+from watchnext.catalogue import USER_SCHEMA
+from watchnext.config import RunOptions
 from watchnext.errors import TrainingError, UsageError
-from watchnext.features import FeatureSpec
+from watchnext.features import FeatureSpec, UserContext
+from watchnext.histories import Histories
 from watchnext.split import Split, split
 
 NEWEST = "step-*"
@@ -94,6 +100,25 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 def test_an_exploding_loss_stops_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="Lower --set learning_rate"):
         train_on_circle(tmp_path, learning_rate=1e38)
+
+
+def test_what_only_the_country_decides_is_learned_from_the_country(tmp_path: Path) -> None:
+    # All watch item 1 first; then Norwegians watch 2, Portuguese watch 3.
+    norwegian = np.arange(200) % 2 == 0
+    histories = Histories.of([[1, 2 if n else 3] for n in norwegian])
+    table = pa.Table.from_pylist(
+        [{}, *({"country": "NO" if n else "PT"} for n in norwegian.tolist())], schema=USER_SCHEMA
+    )
+    features = FeatureSpec.fit(table)
+    data = TrainingData(histories, histories.lengths, 3, features, features.encode_table(table))
+    with Progress(disable=True) as bar:
+        training = TRAINING.model_copy(update={"epochs": 40})
+        fitted = fit(data, MODEL, training, RunOptions(checkpoints=tmp_path), bar)
+    context = features.encode([UserContext(country="NO"), UserContext(country="PT")])
+    first = [np.array([1], np.int32)] * 2
+    scores = fitted.tower.user_vectors(first, context) @ fitted.item_vectors.T
+    assert scores[0, 2] > scores[0, 3] + 1
+    assert scores[1, 3] > scores[1, 2] + 1
 
 
 def test_only_touched_rows_of_a_table_change() -> None:

@@ -125,10 +125,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o755)
     try:
         yield temporary
-        for name in _file_names(temporary):
-            sync(temporary / name)
-        for folder in (*(p for p in temporary.rglob("*") if p.is_dir()), temporary):
-            sync(folder)
+        for path_inside in (*temporary.rglob("*"), temporary):
+            sync(path_inside)
         _move_into_place(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

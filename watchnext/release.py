@@ -5,12 +5,13 @@
       20260131-120000/
         manifest.json      checksums of everything below
         export/            see watchnext.export
-        index/             see index.build
+        index/             see index.folder
 
 Who publishes one, and checks it before, is `index.publish`; here is only where releases lie.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -44,11 +45,19 @@ class ReleaseStore:
     root: Path
 
     def names(self) -> list[str]:
-        """All releases, oldest first. Hidden folders, which a killed publication leaves, are none."""
+        """All readable releases, oldest first. Hidden folders, which a killed publication leaves, are none."""
         if not self.root.is_dir():
             return []
         found = [p.name for p in self.root.iterdir() if (p / MANIFEST).is_file() and p.name[0] != "."]
-        return sorted(found, key=lambda name: (self.manifest(name).created, name))
+        created = {name: self._created(name) for name in found}
+        return sorted((name for name in found if created[name]), key=lambda name: (created[name], name))
+
+    def _created(self, name: str) -> datetime | None:
+        """When a release was published; None where its manifest is damaged, so that the others stay usable."""
+        try:
+            return self.manifest(name).created
+        except CorruptError:
+            return None
 
     def path(self, name: str) -> Path:
         """The folder of a release. Raises UsageError if there is no such release."""
@@ -70,7 +79,7 @@ class ReleaseStore:
         name = pointer.read_text().strip()
         if not (self.root / name / MANIFEST).is_file():
             raise CorruptError(
-                str(pointer), repr(name), "That release is gone; roll back: watchnext releases rollback."
+                str(pointer), repr(name), "That release is gone; name another: watchnext releases rollback --to."
             )
         return name
 

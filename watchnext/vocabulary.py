@@ -44,7 +44,9 @@ class Vocabulary:
             column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in self._table.columns
         ]
         self._ids, order = columns
-        self._order: Int32 = order.to_numpy(zero_copy_only=False)
+        # Not order.to_numpy(): that imports pandas where it is installed, a second of start-up time.
+        buffer = order.buffers()[1] or b""
+        self._order: Int32 = np.frombuffer(buffer, np.int32, len(order), 4 * order.offset)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -97,5 +99,5 @@ class Vocabulary:
         rows = np.asarray(numbers, np.int64) - 1
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"numbers must be from 1 to {len(self)}")
-        values: list[str] = self._ids.take(pa.array(rows)).to_pylist()
+        values: list[str] = self._ids.take(pa.array(rows.tolist(), pa.int64())).to_pylist()
         return values

@@ -9,6 +9,7 @@ from watchnext.cli.console import err
 from watchnext.cli.demo import demo
 from watchnext.cli.evaluate import evaluate
 from watchnext.cli.index import index
+from watchnext.cli.ingest import ingest
 from watchnext.cli.publish import publish
 from watchnext.cli.recommend import recommend
 from watchnext.cli.releases import releases
@@ -34,6 +35,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 app.command()(demo)
+app.command()(ingest)
 app.command()(train)
 app.command()(settings)
 app.command()(evaluate)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -14,12 +15,13 @@ from rich.table import Table
 
 from watchnext.cli import evaluate as evaluation
 from watchnext.cli import train as training
-from watchnext.cli.console import err, out, progress
+from watchnext.cli.console import err, out, stages
 from watchnext.config import RunOptions, changed, preset
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.release import ReleaseStore
 
 SHOWN_WATCHES, SHOWN_ITEMS = 5, 10
+READY_TRIES = 600
 
 
 def demo(
@@ -58,9 +60,8 @@ def _step(number: int, title: str) -> None:
 
 
 def _ingest(data: Path | None, items: Path | None, to: Path) -> None:
-    from corpus.movielens import LICENCE, write_movielens
-
     from corpus.ingest import ingest
+    from corpus.movielens import LICENCE, write_movielens
     from corpus.options import IngestOptions
 
     _step(1, "Ingest")
@@ -69,13 +70,7 @@ def _ingest(data: Path | None, items: Path | None, to: Path) -> None:
         out.print(LICENCE)
         data, items = files.watches, files.items
     options = IngestOptions(logs=(str(data),), to=to / "corpus", items=items, min_user_watches=5, min_item_watches=5)
-    with progress() as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            task = tasks.setdefault(stage, bar.add_task(stage, total=total) if stage not in tasks else None)
-            bar.update(task, completed=done, total=total)
-
+    with stages() as advance:
         corpus = ingest(options, advance)
     counts = corpus.manifest.counts
     out.print(f"{counts.kept:,} watches of {len(corpus.users):,} users and {len(corpus.items):,} items.")
@@ -137,7 +132,14 @@ def _address(server: "subprocess.Popen[str]") -> str:
     if not line:
         raise WatchnextError("the server", "no answer", "See its message above.")
     address: str = json.loads(line)["address"]
-    return address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where to ask, not where to listen
+    address = address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where to ask, not where to listen
+    for _ in range(READY_TRIES):
+        try:
+            with urllib.request.urlopen(f"{address}/healthz/ready", timeout=5):  # noqa: S310
+                return address
+        except OSError:
+            time.sleep(0.05)
+    raise WatchnextError("the server", "no loaded release", "See its message above.")
 
 
 def _ask(store: ReleaseStore, address: str) -> None:

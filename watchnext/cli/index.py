@@ -40,11 +40,10 @@ def index(
         "dimensions": about.dim,
         "recall_at_50": about.recall_at_50,
         "target_recall": about.target_recall,
-        "fell_back_to_exact": about.fell_back,
         "user_vectors_measured": about.queries,
     }
     if json_:
-        facts["trials"] = [trial.model_dump() for trial in about.trials]
+        facts |= {"fell_back": about.fell_back, "trials": [trial.model_dump() for trial in about.trials]}
     report(json_, "Index", facts, to, f"watchnext publish {export} {to}")
 
 

@@ -1,0 +1,70 @@
+"""The exact index in plain numpy: the reference that every other index is measured against."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from index.interface import NO_SCORE, trained_numbers
+from watchnext.features import Float32
+from watchnext.histories import Int32
+
+_FILE = "exact.npy"
+_BLOCK_SCORES = 1 << 23
+"""At most so many scores (32 MB) are in memory at a time."""
+
+
+class ExactIndex:
+    """All dot products, then the largest; equal scores are ordered by item number.
+
+    Args:
+        item_vectors: [items + 1, dim] float32.
+
+    >>> index = ExactIndex(np.array([[0, 0], [1, 0], [0, 1], [2, 0]], np.float32))
+    >>> index.search(np.array([[1, 0]], np.float32), k=2)[1].tolist()
+    [[3, 1]]
+    """
+
+    def __init__(self, item_vectors: Float32) -> None:
+        self._vectors = np.asarray(item_vectors)
+        self._untrained = np.ones(len(self._vectors), bool)
+        self._untrained[trained_numbers(self._vectors)] = False
+
+    def search(self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None) -> tuple[Float32, Int32]:
+        """See `ItemIndex.search`."""
+        scores = np.full((len(queries), k), NO_SCORE, np.float32)
+        numbers = np.zeros((len(queries), k), np.int32)
+        block = max(1, _BLOCK_SCORES // len(self._vectors))
+        for start in range(0, len(queries), block):
+            rows = slice(start, start + block)
+            found = queries[rows] @ self._vectors.T  # [block, items + 1]
+            found[:, self._untrained] = NO_SCORE
+            for row, watched in zip(found, [] if exclude is None else exclude[rows], strict=False):
+                row[watched] = NO_SCORE
+            _best(found, scores[rows], numbers[rows])
+        return scores, numbers
+
+    def save(self, folder: Path) -> None:
+        """Write `exact.npy`."""
+        np.save(folder / _FILE, self._vectors)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Memory-map what `save` wrote."""
+        return cls(np.load(folder / _FILE, mmap_mode="r"))
+
+    def describe(self) -> str:
+        """See `ItemIndex.describe`."""
+        return "Exact"
+
+
+def _best(found: Float32, scores: Float32, numbers: Int32) -> None:
+    """Fill `scores` and `numbers` [block, k] with the largest of `found` [block, items + 1]."""
+    k = min(scores.shape[1], found.shape[1])
+    least = np.partition(found, -k, axis=1)[:, -k]  # [block] the k-th largest
+    for row, threshold, row_scores, row_numbers in zip(found, least, scores, numbers, strict=True):
+        enough = np.flatnonzero((row >= threshold) & (row > NO_SCORE))  # more than k where scores are equal
+        best = enough[np.argsort(-row[enough], kind="stable")[:k]]
+        row_scores[: len(best)] = row[best]
+        row_numbers[: len(best)] = best

@@ -1,0 +1,176 @@
+"""From an export and its index to a release that was checked as a whole before anyone can see it."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from index.exact import ExactIndex
+from index.folder import IndexManifest, open_index
+from index.recall import DEPTH, recall
+from index.recommender import Recommender
+from watchnext.errors import ReleaseRefusedError, UsageError, WatchnextError
+from watchnext.export import Export
+from watchnext.features import Float32
+from watchnext.files import MANIFEST, Manifest, atomic_folder
+from watchnext.release import CURRENT, EXPORT, INDEX, ReleaseManifest, ReleaseStore
+
+SMOKE_USERS = 100
+"""So many users, drawn once, are answered by the new release before it may become current."""
+RECALL_MARGIN = 0.05
+"""So far below the index's own figure their recall may be: they are few, and their watched items are left out."""
+
+
+def publish(export_folder: Path, index_folder: Path, store: ReleaseStore, name: str | None = None) -> ReleaseManifest:
+    """Copy an export and its index into a new release, check it, and make it the current one.
+
+    Args:
+        export_folder: what training wrote.
+        index_folder: what `index.build` wrote for this export.
+        store: where releases lie.
+        name: of the release; None is the time, UTC, as `20260131-120000`.
+
+    Raises UsageError for a name that is taken or impossible, ReleaseRefusedError with the reason where anything else
+    is wrong; the current release then stays. A publication that is killed leaves the store as it was, but for a
+    hidden folder that nothing reads and the next publication deletes.
+    """
+    store.root.mkdir(parents=True, exist_ok=True)
+    with _alone(store.root):
+        name = _free_name(store, name)
+        try:
+            manifest = _write(export_folder, index_folder, store, name)
+        except WatchnextError as error:
+            raise ReleaseRefusedError(error.argument, error.got, error.cure) from error
+        except OSError as error:
+            raise ReleaseRefusedError(
+                str(error.filename), error.strerror, "Mend that, then publish again."
+            ) from error
+        store.make_current(name)
+    return manifest
+
+
+def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: str) -> ReleaseManifest:
+    export, about = Export.open(export_folder), IndexManifest.read(index_folder)
+    open_index(index_folder)
+    _check_match(export, about, index_folder)
+    _check_values(export, export_folder)
+    with atomic_folder(store.root / name) as temporary:
+        _copy(export_folder, temporary / EXPORT, export.manifest)
+        _copy(index_folder, temporary / INDEX, about)
+        recommender = Recommender(
+            Export.open(temporary / EXPORT, verify=False), open_index(temporary / INDEX, verify=False), name
+        )
+        _smoke(recommender, about.recall_at_50)
+        return ReleaseManifest.seal(
+            temporary,
+            name=name,
+            items=export.manifest.items,
+            users=export.manifest.users,
+            dim=export.manifest.dim,
+            index=recommender.index.describe(),
+            recall_at_50=about.recall_at_50,
+            metrics=export.manifest.metrics,
+        )
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the store's lock, which the system frees when the process dies, and clear what killed processes left."""
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in root.glob(".*.*/"):
+            if {path.name for path in folder.iterdir()} <= {EXPORT, INDEX, MANIFEST}:
+                shutil.rmtree(folder, ignore_errors=True)
+        yield
+
+
+def _free_name(store: ReleaseStore, name: str | None) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    if name is None:
+        names = (stamp if n == 1 else f"{stamp}-{n}" for n in range(1, 1000))
+        return next(free for free in names if not (store.root / free).exists())
+    if Path(name).name != name or name.startswith(".") or name == CURRENT or any(c.isspace() for c in name):
+        raise UsageError("name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
+    if (store.root / name).exists():
+        raise UsageError(
+            "name", f"{name!r}, which {store.root} has already", "Releases never change: choose another."
+        )
+    return name
+
+
+def _copy(source: Path, target: Path, manifest: Manifest) -> None:
+    """Copy the files that a manifest names, then compare the copies with it."""
+    for name in (*manifest.files, MANIFEST):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+    manifest.verify(target)
+
+
+def _check_match(export: Export, index: IndexManifest, folder: Path) -> None:
+    """Refuse an index that was built from other item vectors."""
+    facts = {
+        "item vectors": (index.item_vectors_sha256, export.manifest.files["item_vectors.npy"].sha256),
+        "dimensions": (index.dim, export.manifest.dim),
+        "items": (index.items, export.manifest.items),
+    }
+    for name, (got, want) in facts.items():
+        if got != want:
+            raise ReleaseRefusedError(
+                f"{name} of {folder}", f"{got} where the export has {want}", "Build its index: watchnext index."
+            )
+
+
+def _check_values(export: Export, folder: Path) -> None:
+    """Refuse vectors that are not finite and histories that name items which do not exist."""
+    for name in ("item_vectors", "user_vectors", "watched_vectors"):
+        if not _finite(getattr(export, name)):
+            raise ReleaseRefusedError(f"{name} in {folder}", "a value that is not finite", "Train again.")
+    items, offsets = export.histories.items, export.histories.offsets
+    outside = len(items) > 0 and not 0 <= items.min() <= items.max() <= export.manifest.items
+    if outside or offsets[0] != 0 or offsets[-1] != len(items) or (np.diff(offsets) < 0).any():
+        raise ReleaseRefusedError(f"histories in {folder}", "watches of items that do not exist", "Train again.")
+
+
+def _finite(vectors: Float32, rows: int = 65_536) -> bool:
+    return all(bool(np.isfinite(vectors[start : start + rows]).all()) for start in range(0, len(vectors), rows))
+
+
+def _smoke(recommender: Recommender, promised: float) -> None:
+    """Ask the release for some users, and refuse it unless every answer is right."""
+    export = recommender.export
+    users = [user for user in _draw(export.manifest.users) if recommender.knows(user)]
+    if not export.manifest.items or not recommender.recommend("", 1).candidates:
+        raise ReleaseRefusedError("release", "no item to recommend", "Train on a corpus with items.")
+    if not users:
+        return
+    vectors = np.asarray(export.user_vectors)[users]
+    watched = [export.histories[user] for user in users]
+    exact, _ = ExactIndex(export.item_vectors).search(vectors, DEPTH, watched)
+    found = np.zeros(exact.shape, np.int32)
+    for row, user in enumerate(users):
+        id_ = export.users.id(user)
+        candidates = recommender.recommend(id_, DEPTH).candidates
+        numbers, scores = [c.number for c in candidates], np.array([c.score for c in candidates])
+        if len(numbers) != np.isfinite(exact[row]).sum():
+            _refuse(id_, f"{len(numbers)} items where {np.isfinite(exact[row]).sum()} are left")
+        if not np.isfinite(scores).all() or (np.diff(scores) > 0).any():
+            _refuse(id_, "scores that are not finite or do not fall")
+        if np.isin(numbers, watched[row]).any() or len(set(numbers)) != len(numbers):
+            _refuse(id_, "an item that was watched already or comes twice")
+        found[row, : len(numbers)] = numbers
+    reached = recall(found, exact, vectors, export.item_vectors)
+    if reached < promised - RECALL_MARGIN:
+        _refuse("a sample of users", f"recall {reached:.3f} where the index promised {promised:.3f}")
+
+
+def _draw(users: int) -> list[int]:
+    chosen = np.random.default_rng(0).permutation(users)[:SMOKE_USERS] + 1
+    return [int(user) for user in np.sort(chosen)]
+
+
+def _refuse(asked: str, got: str) -> None:
+    raise ReleaseRefusedError(f"test question for {asked}", got, "Build the index again: watchnext index.")

@@ -1,0 +1,155 @@
+"""From a user id to recommended items, on one opened release. Knows nothing of HTTP, and never runs the network."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from index.folder import open_index
+from index.interface import ItemIndex
+from watchnext.errors import UsageError
+from watchnext.export import Export
+from watchnext.features import Float32
+from watchnext.histories import Int32
+from watchnext.release import EXPORT, INDEX, ReleaseManifest
+
+Source = Literal["model", "popular"]
+"""Whether items come from the user's vector, or are the most watched because there is none."""
+
+RECOMMENDATIONS = pa.schema(
+    [
+        ("user_id", pa.large_string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.large_string()),
+        ("score", pa.float32()),
+        ("source", pa.string()),
+    ]
+)
+"""Columns of `Recommender.recommend_all`; ranks start at 1."""
+
+
+class Candidate(NamedTuple):
+    """One recommended item.
+
+    `score` is the dot product of the user's and the item's vectors; from source `popular` it is the item's share
+    of all watches.
+    """
+
+    number: int
+    id: str
+    title: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What one user is recommended, best first, where it comes from and which release gave it."""
+
+    candidates: list[Candidate]
+    source: Source
+    release: str
+
+
+class Recommender:
+    """Recommends from an export and its index; all methods may be called from several threads at once.
+
+    Args:
+        export: vectors, vocabularies, histories.
+        index: finds items; built from the export's item vectors.
+        release: the release's name, repeated in every answer.
+    """
+
+    def __init__(self, export: Export, index: ItemIndex, release: str) -> None:
+        self.export, self.index, self.release = export, index, release
+        self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
+        self._titles = export.catalogue.table.column("title")
+        counts = np.asarray(export.item_counts)[1:]
+        self._popular = (np.argsort(-counts, kind="stable") + 1).astype(np.int32)  # [items] most watched first
+        share = counts[self._popular - 1] / max(1, counts.sum())
+        self._popular_scores: Float32 = share.astype(np.float32)  # [items] falling
+
+    def recommend(self, user_id: str, k: int) -> Recommendation:
+        """The `k` best items for a user, without those already watched.
+
+        A user that is unknown, or has no vector or no watch, gets the most watched items. Fewer than `k` only where
+        no more are left. Raises UsageError for k below 1.
+        """
+        if k < 1:
+            raise UsageError("k", k, "Ask for at least 1 item.")
+        user = self.export.users.number(user_id)
+        source: Source = "model" if self.knows(user) else "popular"
+        watched = self.export.histories[user]
+        if source == "model":
+            found, best = self.index.search(self._user_vectors[user][None], k, [watched])
+            scores, numbers = found[0], best[0]
+        else:
+            scores, numbers = self._most_watched(k, watched)
+        numbers = numbers[numbers > 0]
+        ids, titles = self.export.items.ids(numbers), self._titles.take(pa.array(numbers)).to_pylist()
+        scores = scores[: len(numbers)]
+        candidates = list(map(Candidate, numbers.tolist(), ids, titles, scores.tolist()))
+        return Recommendation(candidates, source, self.release)
+
+    def knows(self, user: int) -> bool:
+        """Whether a user number has watches and a vector, so that the model can answer."""
+        return user > 0 and len(self.export.histories[user]) > 0 and bool(self._user_vectors[user].any())
+
+    def _most_watched(self, k: int, watched: Int32) -> tuple[Float32, Int32]:
+        """[at most k] scores and numbers of the most watched items that are not among `watched`."""
+        head = slice(0, k + len(watched))
+        left = np.flatnonzero(~np.isin(self._popular[head], watched))[:k]
+        return self._popular_scores[head][left], self._popular[head][left]
+
+    def recommend_all(self, k: int, batch: int = 1024) -> Iterator[pa.RecordBatch]:
+        """What `recommend` gives, for all users of the release in the order of their numbers: `RECOMMENDATIONS`.
+
+        Args:
+            k: how many items a user gets, at least 1.
+            batch: how many users a search and a record batch have.
+        """
+        if k < 1:
+            raise UsageError("k", k, "Ask for at least 1 item.")
+        users = np.arange(1, self.export.manifest.users + 1, dtype=np.int32)
+        for start in range(0, len(users), batch):
+            yield self._record_batch(users[start : start + batch], k)
+
+    def _record_batch(self, users: Int32, k: int) -> pa.RecordBatch:
+        histories = self.export.histories
+        scores = np.zeros((len(users), k), np.float32)
+        numbers = np.zeros((len(users), k), np.int32)
+        known = np.array([self.knows(user) for user in users])
+        if known.any():
+            watched = [histories[user] for user in users[known]]
+            scores[known], numbers[known] = self.index.search(self._user_vectors[users[known]], k, watched)
+        for row in np.flatnonzero(~known):
+            row_scores, row_numbers = self._most_watched(k, histories[users[row]])
+            scores[row, : len(row_numbers)], numbers[row, : len(row_numbers)] = row_scores, row_numbers
+        there = numbers > 0  # [users, k]
+        rows, ranks = np.nonzero(there)
+        columns = [
+            pa.array(self.export.users.ids(users), pa.large_string()).take(pa.array(rows)),
+            pa.array((ranks + 1).astype(np.int32)),
+            pa.array(self.export.items.ids(numbers[there]), pa.large_string()),
+            pa.array(scores[there]),
+            pa.array(np.where(known[rows], "model", "popular"), pa.string()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=RECOMMENDATIONS)
+
+
+def open_release(path: Path, verify: bool = True) -> Recommender:
+    """Open a release of a `ReleaseStore`, memory-mapped.
+
+    Args:
+        path: the release's folder.
+        verify: compare all checksums first.
+
+    Raises UsageError where there is no release, CorruptError where a file is not what a manifest says.
+    """
+    manifest = ReleaseManifest.read(path)
+    if verify:
+        manifest.verify(path)
+    export = Export.open(path / EXPORT, verify=False)
+    return Recommender(export, open_index(path / INDEX, verify=False), manifest.name)

@@ -1,0 +1,71 @@
+"""Opens the current release beside the running server, so that it can answer for its health meanwhile."""
+
+import logging
+import threading
+
+from index.recommender import Recommender, open_release
+from serving.problems import NoReleaseError
+from watchnext.errors import WatchnextError
+from watchnext.release import ReleaseManifest, ReleaseStore
+
+log = logging.getLogger("uvicorn.error")
+
+
+class ReleaseLoader:
+    """Waits in a thread until the store has a current release that opens.
+
+    Args:
+        store: where releases lie.
+        retry_seconds: how often to look where there is none. One that is corrupt is not read again until another
+            becomes current.
+    """
+
+    def __init__(self, store: ReleaseStore, retry_seconds: float) -> None:
+        self._store, self._retry_seconds = store, retry_seconds
+        self._loaded: tuple[Recommender, ReleaseManifest] | None = None
+        self._reason = "The release is being loaded; ask again in a moment."
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="release-loader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, once a release that it is just opening is open."""
+        self._stopped.set()
+        self._thread.join()
+
+    @property
+    def recommender(self) -> Recommender:
+        """Answers for the loaded release. Raises NoReleaseError while there is none."""
+        return self._get()[0]
+
+    @property
+    def manifest(self) -> ReleaseManifest:
+        """Of the loaded release. Raises NoReleaseError while there is none."""
+        return self._get()[1]
+
+    def _get(self) -> tuple[Recommender, ReleaseManifest]:
+        if self._loaded is None:
+            raise NoReleaseError(self._reason)
+        return self._loaded
+
+    def _run(self) -> None:
+        failed = None
+        while not self._stopped.is_set():
+            name = None
+            try:
+                name = self._store.current()
+                if name != failed:
+                    recommender = open_release(self._store.path(name))
+                    recommender.recommend("", 1)  # what loads late should not be waited for by a user
+                    self._loaded = recommender, self._store.manifest(name)
+                    log.info("Release %s is loaded.", name)
+                    return
+            except (WatchnextError, OSError) as error:
+                failed = name
+                if str(error) != self._reason:
+                    log.warning("No release to answer from: %s", error)
+                    self._reason = "No release can be opened; the server's log says why."
+            self._stopped.wait(self._retry_seconds)

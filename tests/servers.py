@@ -1,0 +1,36 @@
+"""An API under uvicorn in a thread of the test, with a client for it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[httpx.Client]:
+    """Serve an app on a free port; the server has stopped when the block ends."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="info"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.002)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_ready(client: httpx.Client) -> None:
+    """Wait until a release is loaded; fails after 10 seconds."""
+    end = time.monotonic() + 10
+    while client.get("/healthz/ready").status_code != 200:
+        assert time.monotonic() < end, "not ready after 10 s"
+        time.sleep(0.01)

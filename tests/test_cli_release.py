@@ -1,0 +1,111 @@
+"""The commands from an export to recommendations: index, publish, releases, recommend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tests.worlds import two_groups
+from watchnext.cli.app import app
+from watchnext.errors import UsageError
+from watchnext.export import write_export
+from watchnext.release import ReleaseStore
+
+
+def run(*words: str | Path) -> str:
+    """Run a command; returns standard output, raises what it raises."""
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def run_json(*words: str | Path) -> dict[str, Any]:
+    out = run(*words, "--json")
+    assert out.count("\n") == 1
+    answer: dict[str, Any] = json.loads(out)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an export, its index, and the releases `one` and `two`."""
+    folder = tmp_path_factory.mktemp("work")
+    write_export(two_groups(), folder / "export")
+    run("index", folder / "export", "--to", folder / "index")
+    for name in ("one", "two"):
+        run("publish", folder / "export", folder / "index", "--to", folder / "releases", "--name", name)
+    return folder
+
+
+def test_index(work: Path, tmp_path: Path) -> None:
+    facts = run_json("index", work / "export", "--to", tmp_path / "index", "--target-recall", "0.9")
+    assert (facts["index"], facts["items_indexed"], facts["items_never_trained"]) == ("Flat", 199, 1)
+    assert (facts["target_recall"], facts["recall_at_50"], facts["written"]) == (0.9, 1.0, str(tmp_path / "index"))
+    assert facts["trials"][0]["kind"] == "Flat"
+    assert facts["fell_back"] is False
+    shown = run("index", work / "export", "--to", tmp_path / "index")
+    assert "chosen" in shown
+    assert f"watchnext publish {work / 'export'} {tmp_path / 'index'}" in shown
+
+
+def test_publish(work: Path, tmp_path: Path) -> None:
+    facts = run_json("publish", work / "export", work / "index", "--to", tmp_path)
+    assert facts["written"] == str(tmp_path / facts["name"])
+    assert ReleaseStore(tmp_path).current() == facts["name"]
+    assert f"watchnext serve {tmp_path}" in run("publish", work / "export", work / "index", "--to", tmp_path)
+
+
+def test_releases(work: Path) -> None:
+    releases = work / "releases"
+    rows = run_json("releases", "list", releases)["releases"]
+    assert [(row["name"], row["current"]) for row in rows] == [("one", False), ("two", True)]
+    assert "current" in run("releases", "list", releases)
+    assert run_json("releases", "show", releases)["name"] == "two"
+    assert run_json("releases", "show", releases, "one")["metrics"] == {"recall@50": 0.25}
+    assert "recall@50" in run("releases", "show", releases, "one")
+    assert run_json("releases", "rollback", releases) == {"current": "one", "before": "two"}
+    assert ReleaseStore(releases).current() == "one"
+    with pytest.raises(UsageError, match="nothing older than one"):
+        run("releases", "rollback", releases)
+    assert run_json("releases", "rollback", releases, "--to", "two")["current"] == "two"
+
+
+def test_releases_of_an_empty_folder(tmp_path: Path) -> None:
+    assert run_json("releases", "list", tmp_path) == {"releases": []}
+    with pytest.raises(UsageError, match="no current release"):
+        run("releases", "show", tmp_path)
+
+
+def test_recommend_to_one_user(work: Path) -> None:
+    answer = run_json("recommend", work / "releases", "--user", "u4", "-k", "2")
+    assert [row["item_id"] for row in answer["candidates"]] == ["i6", "i8"]
+    assert (answer["user_id"], answer["source"]) == ("u4", "model")
+    shown = run("recommend", work / "releases", "--user", "nobody", "-k", "2")
+    assert "Video 1" in shown
+    assert "popular" in shown
+
+
+def test_recommend_to_all_users(work: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "recommendations.parquet"
+    facts = run_json("recommend", work / "releases", "--all", "--to", file, "-k", "3")
+    assert (facts["users"], facts["rows"], facts["written"]) == (40, 120, str(file))
+    rows = pq.read_table(file).to_pylist()
+    assert len(rows) == 120
+    assert [(row["item_id"], row["rank"]) for row in rows if row["user_id"] == "u4"] == [
+        ("i6", 1),
+        ("i8", 2),
+        ("i10", 3),
+    ]
+    assert list(file.parent.iterdir()) == [file]
+    assert "recommendations.parquet" in run("recommend", work / "releases", "--all", "--to", file)
+
+
+@pytest.mark.parametrize("words", [[], ["--user", "u1", "--all"], ["--all"], ["--user", "u1", "--to", "x.parquet"]])
+def test_recommend_called_wrongly(work: Path, words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"--user and --all|--to"):
+        run("recommend", work / "releases", *words)

@@ -1,0 +1,162 @@
+"""Exact and FAISS indexes: right by construction, equal to each other, honest about what they leave out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.exact import ExactIndex
+from index.faiss_index import FaissIndex
+from index.interface import ItemIndex
+from index.recall import recall
+from tests.worlds import two_groups, vectors
+from watchnext.errors import CorruptError, UsageError
+from watchnext.features import Float32
+
+KINDS: list[tuple[str, dict[str, int]]] = [
+    ("Flat", {}),
+    ("IVF8,Flat", {"nprobe": 2}),
+    ("HNSW32", {"efSearch": 16}),
+]
+
+
+def all_indexes(item_vectors: Float32) -> list[ItemIndex]:
+    built = [FaissIndex.build(item_vectors, kind).with_parameters(search) for kind, search in KINDS]
+    return [ExactIndex(item_vectors), *built]
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_finds_the_own_group_in_order(position: int) -> None:
+    world = two_groups()
+    index = all_indexes(world.item_vectors)[position]
+    scores, numbers = index.search(world.user_vectors[[1, 2]], 3)
+    assert numbers.tolist() == [[1, 3, 5], [2, 4, 6]]
+    np.testing.assert_allclose(scores, [[0.999, 0.997, 0.995], [0.998, 0.996, 0.994]], rtol=1e-6)
+    assert scores.dtype == np.float32
+    assert numbers.dtype == np.int32
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_leaves_out_and_fills_up(position: int) -> None:
+    world = two_groups()
+    index = all_indexes(world.item_vectors)[position]
+    watched = np.array([1, 3, 7, 3], np.int32)
+    none = np.array([], np.int32)
+    _, numbers = index.search(world.user_vectors[[1, 1]], 3, [watched, none])
+    assert numbers.tolist() == [[5, 9, 11], [1, 3, 5]]
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_k_beyond_the_catalogue(position: int) -> None:
+    item_vectors = vectors(300, 8, seed=1)
+    item_vectors[[7, 300]] = 0
+    index = all_indexes(item_vectors)[position]
+    watched = np.arange(10, 295, dtype=np.int32)  # leaves 1..9 without 7, and 295..299
+    scores, numbers = index.search(vectors(2, 8, seed=2)[1:], 400, [watched, watched])
+    for row_scores, row in zip(scores, numbers, strict=True):
+        assert sorted(row[:13]) == [1, 2, 3, 4, 5, 6, 8, 9, 295, 296, 297, 298, 299]
+        assert not row[13:].any()
+        assert np.isneginf(row_scores[13:]).all()
+        assert (np.diff(row_scores[:13]) <= 0).all()
+
+
+@pytest.mark.parametrize(("kind", "search"), KINDS)
+def test_excludes_thousands(kind: str, search: dict[str, int]) -> None:
+    item_vectors = vectors(6000, 8, seed=3)
+    query = vectors(1, 8, seed=4)[1:]
+    order = np.argsort(-(item_vectors[1:] @ query[0])) + 1
+    watched = order[:4000].astype(np.int32)  # just those the search meets first
+    _, numbers = FaissIndex.build(item_vectors, kind).with_parameters(search).search(query, 20, [watched])
+    assert (numbers > 0).all()
+    assert not np.isin(numbers, watched).any()
+    if kind == "Flat":
+        assert numbers[0].tolist() == order[4000:4020].tolist()
+
+
+@pytest.mark.parametrize(("kind", "search"), KINDS)
+def test_several_threads_at_once(kind: str, search: dict[str, int]) -> None:
+    index, queries = FaissIndex.build(vectors(2000, 8, seed=3), kind).with_parameters(search), vectors(200, 8, seed=4)
+    watched = [np.arange(n, 2000, 7, dtype=np.int32) for n in range(len(queries))]
+    alone = [index.search(query[None], 10, [left]) for query, left in zip(queries, watched, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda n: index.search(queries[n][None], 10, [watched[n]]), range(len(queries))))
+    np.testing.assert_array_equal([numbers for _, numbers in together], [numbers for _, numbers in alone])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_flat_equals_exact(data: st.DataObject) -> None:
+    items, dim, k = (data.draw(st.integers(1, most)) for most in (40, 6, 50))
+    item_vectors = vectors(items, dim, data.draw(st.integers(0, 1000)), skew=data.draw(st.sampled_from([0.0, 1.5])))
+    queries = vectors(3, dim, data.draw(st.integers(0, 1000)))[1:]
+    watched = [np.array(data.draw(st.lists(st.integers(0, items), max_size=60)), np.int32) for _ in queries]
+    exact_scores, exact_numbers = ExactIndex(item_vectors).search(queries, k, watched)
+    scores, numbers = FaissIndex.build(item_vectors, "Flat").search(queries, k, watched)
+    np.testing.assert_allclose(scores, exact_scores, rtol=1e-4, atol=1e-5)
+    clear = np.ones(numbers.shape, bool)  # where the next score is not so near that rounding decides
+    with np.errstate(invalid="ignore"):
+        near = np.abs(np.diff(exact_scores, axis=1)) < 1e-4
+    clear[:, 1:] &= ~near
+    clear[:, :-1] &= ~near
+    assert (numbers == exact_numbers)[clear].all()
+
+
+@pytest.mark.parametrize("skew", [0.0, 1.0])
+def test_recall_rises_with_nprobe(skew: float) -> None:
+    item_vectors, queries = vectors(4000, 16, seed=5, skew=skew), vectors(50, 16, seed=6)[1:]
+    exact, _ = ExactIndex(item_vectors).search(queries, 50)
+    index = FaissIndex.build(item_vectors, "IVF32,Flat")
+    reached = [
+        recall(index.with_parameters({"nprobe": n}).search(queries, 50)[1], exact, queries, item_vectors)
+        for n in (1, 8, 32)
+    ]
+    assert reached[0] < reached[1] < reached[2] == 1
+
+
+def test_exact_orders_equal_scores_by_number() -> None:
+    item_vectors = np.ones((60, 3), np.float32)
+    item_vectors[0] = 0
+    _, numbers = ExactIndex(item_vectors).search(np.ones((1, 3), np.float32), 20)
+    assert numbers[0].tolist() == list(range(1, 21))
+
+
+def test_recall_counts_either_of_two_equal_items() -> None:
+    item_vectors = np.array([[0], [2], [1], [1]], np.float32)
+    query, exact = np.array([[1]], np.float32), np.array([[2, 1]], np.float32)
+    found = [
+        recall(np.array([numbers], np.int32), exact, query, item_vectors) for numbers in ([1, 3], [1, 0], [3, 2])
+    ]
+    assert found == [1.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(("kind", "search"), KINDS)
+def test_saves_and_opens(kind: str, search: dict[str, int], tmp_path: Path) -> None:
+    item_vectors, queries = vectors(500, 8, seed=7), vectors(4, 8, seed=8)[1:]
+    item_vectors[[3, 99]] = 0
+    index = FaissIndex.build(item_vectors, kind).with_parameters(search)
+    index.save(tmp_path)
+    opened = FaissIndex.open(tmp_path, kind, search)
+    assert opened.describe() == index.describe()
+    for got, want in zip(opened.search(queries, 9), index.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_exact_saves_and_opens(tmp_path: Path) -> None:
+    index, queries = ExactIndex(vectors(50, 4, seed=9)), vectors(2, 4, seed=10)
+    index.save(tmp_path)
+    np.testing.assert_array_equal(ExactIndex.open(tmp_path).search(queries, 5)[1], index.search(queries, 5)[1])
+
+
+def test_open_refuses_what_is_no_index(tmp_path: Path) -> None:
+    FaissIndex.build(vectors(50, 4, seed=9), "Flat").save(tmp_path)
+    (tmp_path / "index.faiss").write_bytes((tmp_path / "index.faiss").read_bytes()[:200])
+    with pytest.raises(CorruptError, match=r"index\.faiss"):
+        FaissIndex.open(tmp_path, "Flat", {})
+
+
+def test_nothing_trained() -> None:
+    with pytest.raises(UsageError, match="no row that is not zero"):
+        FaissIndex.build(np.zeros((5, 3), np.float32), "Flat")

@@ -1,0 +1,109 @@
+"""What a release recommends: to known users, to unknown ones, to those who have watched nearly everything."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from index.exact import ExactIndex
+from index.recommender import RECOMMENDATIONS, Recommender, open_release
+from tests.worlds import make_export, two_groups, vectors, write_release
+from watchnext.errors import CorruptError, UsageError
+from watchnext.export import Export
+
+
+def recommender(export: Export) -> Recommender:
+    return Recommender(export, ExactIndex(export.item_vectors), "r1")
+
+
+def test_known_user_gets_the_own_group_without_what_was_watched() -> None:
+    answer = recommender(two_groups()).recommend("u4", 3)  # has watched i2 and i4
+    assert (answer.source, answer.release) == ("model", "r1")
+    assert [(c.number, c.id, c.title) for c in answer.candidates] == [
+        (6, "i6", None),
+        (8, "i8", None),
+        (10, "i10", None),
+    ]
+    assert [c.score for c in answer.candidates] == pytest.approx([0.994, 0.992, 0.99])
+
+
+def test_titles() -> None:
+    answer = recommender(two_groups()).recommend("u1", 1)
+    assert answer.candidates[0].title == "Video 3"
+
+
+def test_unknown_user_gets_the_most_watched() -> None:
+    answer = recommender(two_groups()).recommend("nobody", 4)
+    assert answer.source == "popular"
+    assert [c.id for c in answer.candidates] == ["i1", "i2", "i3", "i4"]  # by 20, 20, 19, 19 of 40 users
+    assert [c.score for c in answer.candidates] == pytest.approx([20 / 420, 20 / 420, 19 / 420, 19 / 420])
+
+
+@pytest.mark.parametrize("cause", ["no vector", "no watch"])
+def test_user_of_whom_the_model_knows_nothing(cause: str) -> None:
+    world = two_groups()
+    if cause == "no vector":
+        world.user_vectors[1] = 0
+        expected = ["i2", "i3"]  # i1 was watched
+    else:
+        world = make_export(world.item_vectors, world.user_vectors[:3], [[], [2]])
+        expected = ["i2", "i1"]
+    answer = recommender(world).recommend("u1", 2)
+    assert (answer.source, [c.id for c in answer.candidates]) == ("popular", expected)
+
+
+def test_who_has_watched_everything_but_three_gets_three() -> None:
+    world = make_export(vectors(50, 4, 0), vectors(1, 4, 1), [[n for n in range(1, 51) if n not in {7, 20, 33}]])
+    answer = recommender(world).recommend("u1", 50)
+    assert sorted(c.number for c in answer.candidates) == [7, 20, 33]
+    assert answer.source == "model"
+
+
+def test_asks_for_more_than_there_is() -> None:
+    assert len(recommender(two_groups()).recommend("nobody", 1000).candidates) == 200
+
+
+def test_k_must_be_positive() -> None:
+    with pytest.raises(UsageError, match="k: got 0"):
+        recommender(two_groups()).recommend("u1", 0)
+    with pytest.raises(UsageError, match="k: got 0"):
+        next(recommender(two_groups()).recommend_all(0))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_all_users_at_once_get_what_each_gets_alone(batch: int) -> None:
+    world = two_groups()
+    world.user_vectors[5] = 0
+    one = recommender(world)
+    table = pa.Table.from_batches(one.recommend_all(6, batch), RECOMMENDATIONS)
+    rows = iter(table.to_pylist())
+    for user in range(1, 41):
+        answer = one.recommend(f"u{user}", 6)
+        for rank, candidate in enumerate(answer.candidates, 1):
+            row = next(rows)
+            assert row == {
+                "user_id": f"u{user}",
+                "rank": rank,
+                "item_id": candidate.id,
+                "score": pytest.approx(candidate.score),
+                "source": answer.source,
+            }
+    assert next(rows, None) is None
+
+
+def test_opens_a_release_and_checks_it(tmp_path: Path) -> None:
+    store, manifest = write_release(two_groups(), tmp_path)
+    path = store.path(manifest.name)
+    assert open_release(path).recommend("u1", 1).candidates[0].id == "i3"
+    vectors_file = path / "export" / "user_vectors.npy"
+    vectors_file.write_bytes(vectors_file.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="user_vectors"):
+        open_release(path)
+
+
+def test_no_watches_at_all() -> None:
+    world = replace(two_groups(), item_counts=np.zeros(201, np.int64))
+    answer = recommender(world).recommend("nobody", 2)
+    assert [(c.id, c.score) for c in answer.candidates] == [("i1", 0.0), ("i2", 0.0)]

@@ -1,0 +1,174 @@
+"""The HTTP API: answers, problems and its own description."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+from httpx import Client, Response
+from pydantic import BaseModel, ValidationError
+
+from serving.app import create_app
+from serving.problems import MEDIA_TYPE, Problem
+from serving.schemas import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
+from serving.settings import ServingSettings
+from tests.servers import running, wait_ready
+from tests.worlds import two_groups, write_release
+from watchnext.release import ReleaseStore
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("world")
+    write_release(two_groups(), folder, "r1")
+    settings = ServingSettings(releases=folder / "releases", default_k=10, max_k=100)
+    with running(create_app(settings)) as client:
+        wait_ready(client)
+        yield client
+
+
+def is_problem(response: Response, status: int) -> Problem:
+    assert response.status_code == status
+    assert response.headers["content-type"] == MEDIA_TYPE
+    problem = Problem.model_validate_json(response.content)
+    assert problem.status == status
+    assert problem.title
+    assert "Traceback" not in response.text
+    return problem
+
+
+def test_known_user(client: Client) -> None:
+    response = client.get("/recommend", params={"user_id": "u4", "k": 2})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {
+        "user_id": "u4",
+        "release": "r1",
+        "source": "model",
+        "candidates": [
+            {"item_id": "i6", "title": None, "score": pytest.approx(0.994)},
+            {"item_id": "i8", "title": None, "score": pytest.approx(0.992)},
+        ],
+    }
+    RecommendAnswer.model_validate_json(response.content)
+
+
+@pytest.mark.parametrize("user", ["nobody", "ü" * 128, "u 1&k=2", "\U0001f600", "%"])
+def test_unknown_user(client: Client, user: str) -> None:
+    answer = RecommendAnswer.model_validate_json(client.get(f"/recommend?user_id={quote(user)}").content)
+    assert (answer.user_id, answer.source, len(answer.candidates)) == (user, "popular", 10)
+    assert (answer.candidates[0].item_id, answer.candidates[0].title) == ("i1", "Video 1")
+
+
+def test_bytes_that_are_no_text(client: Client) -> None:
+    assert client.get("/recommend?user_id=%ff%fe").json()["source"] == "popular"
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "got"),
+    [
+        ("", "user_id", None),
+        ("user_id=", "user_id", ""),
+        ("user_id=" + "x" * 257, "user_id", "x" * 256),
+        ("user_id=" + quote("ü" * 129), "user_id", "ü" * 129),
+        ("user_id=u1&k=0", "k", "0"),
+        ("user_id=u1&k=101", "k", "101"),
+        ("user_id=u1&k=many", "k", "many"),
+        ("user_id=u1&n=3", "n", "3"),
+        ("user_id=u1&user_id=u2", "user_id", "u2"),
+    ],
+)
+def test_wrong_parameters(client: Client, query: str, parameter: str, got: str | None) -> None:
+    problem = is_problem(client.get(f"/recommend?{query}"), 422)
+    assert [(error.parameter, error.got) for error in problem.errors] == [(parameter, got)]
+    assert parameter in problem.detail
+
+
+def test_other_problems(client: Client) -> None:
+    assert "/recomend" in is_problem(client.get("/recomend"), 404).detail
+    refused = client.post("/recommend?user_id=u1")
+    is_problem(refused, 405)
+    assert refused.headers["allow"] == "GET"
+    assert is_problem(client.get("/healthz/live?deep=1"), 422).errors[0].parameter == "deep"
+
+
+def test_failure_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_release(two_groups(), tmp_path)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    app = create_app(ServingSettings(releases=tmp_path / "releases"))
+    with running(app) as client:
+        wait_ready(client)
+        monkeypatch.setattr("index.recommender.Recommender.recommend", broken)
+        response = client.get("/recommend?user_id=u1")
+    is_problem(response, 500)
+    assert "secret" not in response.text
+
+
+def test_state(client: Client) -> None:
+    assert client.get("/healthz/live").json() == {"status": "live"}
+    assert client.get("/healthz/ready").json() == {"status": "ready", "release": "r1"}
+    release = ReleaseAnswer.model_validate_json(client.get("/releases/current").content)
+    assert (release.name, release.items, release.users, release.index) == ("r1", 200, 40, "Flat")
+
+
+def test_waits_for_the_first_release(tmp_path: Path) -> None:
+    settings = ServingSettings(releases=tmp_path / "releases", retry_seconds=0.01)
+    with running(create_app(settings)) as client:
+        assert client.get("/healthz/live").status_code == 200
+        for path in ("/healthz/ready", "/releases/current", "/recommend?user_id=u1"):
+            response = client.get(path)
+            is_problem(response, 503)
+            assert response.headers["retry-after"] == "1"
+        write_release(two_groups(), tmp_path)
+        wait_ready(client)
+        assert client.get("/recommend?user_id=u1&k=1").json()["candidates"][0]["item_id"] == "i3"
+
+
+def test_damaged_release_is_not_served(tmp_path: Path) -> None:
+    store, manifest = write_release(two_groups(), tmp_path, "r1")
+    (store.path(manifest.name) / "index" / "index.faiss").write_bytes(b"")
+    settings = ServingSettings(releases=store.root, retry_seconds=0.01)
+    with running(create_app(settings)) as client:
+        time.sleep(0.2)
+        assert "log" in is_problem(client.get("/recommend?user_id=u1"), 503).detail
+        write_release(two_groups(), tmp_path, "r2")
+        wait_ready(client)
+        assert ReleaseStore(tmp_path / "releases").current() == client.get("/releases/current").json()["name"] == "r2"
+
+
+def refs(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else [])
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from refs(child)
+
+
+def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
+    schema = client.get("/openapi.json").json()
+    OpenAPI.model_validate(schema)
+    schemas = schema["components"]["schemas"]
+    assert {ref.removeprefix("#/components/schemas/") for ref in refs(schema)} <= set(schemas)
+    assert "HTTPValidationError" not in schemas
+    models: list[type[BaseModel]] = [RecommendAnswer, ReleaseAnswer, LiveAnswer, ReadyAnswer, Problem]
+    for model in models:
+        model.model_validate_json(model.model_validate(schemas[model.__name__]["example"]).model_dump_json())
+    recommend = schema["paths"]["/recommend"]["get"]
+    assert set(recommend["responses"]) == {"200", "422", "503"}
+    assert list(recommend["responses"]["422"]["content"]) == [MEDIA_TYPE]
+    user_id, k = recommend["parameters"]
+    assert (user_id["required"], k["schema"]["maximum"], k["schema"]["default"]) == (True, 100, 10)
+    for parameter in (user_id, k):
+        assert parameter["schema"]["examples"]
+
+
+def test_settings_fit_together(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="above max_k"):
+        ServingSettings(releases=tmp_path, default_k=20, max_k=10)
