@@ -41,8 +41,8 @@ lint: $(DEV) ## Format, lint, types, and who may import whom
 	$(BIN)/lint-imports
 
 bench: $(DEV) ## Run every benchmark in its quick form
-	@set -e; for file in $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)); do \
-		echo "== $$file"; $(BIN)/python "$$file" --quick; \
+	@set -e; for name in $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" --quick; \
 	done
 
 # Versions stay as they are unless pyproject.toml rules them out; UPGRADE=1 takes the newest of all.
