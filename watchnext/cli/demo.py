@@ -21,6 +21,8 @@ from watchnext.errors import UsageError, WatchnextError
 from watchnext.release import ReleaseStore
 
 SHOWN_WATCHES, SHOWN_ITEMS = 5, 10
+LIST_LENGTH = 20
+FEW_USERS = 100
 READY_TRIES = 600
 
 
@@ -41,15 +43,16 @@ def demo(
 ) -> None:
     """Ingest, train, evaluate, index, publish and serve, on MovieLens or on your own log.
 
-    The model is trained twice: first without the most recent watches, to evaluate it on them, and then on everything,
-    which is what gets published.
+    One model is trained without the most recent watches, to evaluate it on them. Another is trained on everything,
+    for as many epochs as were best without each user's last watch, and published.
     """
     if holdout not in {"temporal", "leave-one-out"}:
         raise UsageError("--holdout", repr(holdout), "Choose temporal or leave-one-out.")
     store = ReleaseStore(to / "releases")
     _ingest(data, items, to)
-    passes = _train_and_evaluate(to, holdout, epochs)
-    _train_on_everything(to, passes)
+    limit = [f"epochs={epochs}"] if epochs else []
+    _train_and_evaluate(to, holdout, limit)
+    _train_on_everything(to, limit)
     _publish(to, store)
     if serve:
         _serve(store, host, port, once)
@@ -77,31 +80,37 @@ def _ingest(data: Path | None, items: Path | None, to: Path) -> None:
     out.print(f"Left out of {counts.rows_read:,} rows: {counts.gone:,}, items and users with fewer than 5 watches.")
 
 
-def _train(to: Path, export: str, holdout: str, settings: list[str]) -> dict[str, Any]:
+def _train(to: Path, export: str, holdout: str, settings: list[str], refit: bool = False) -> dict[str, Any]:
     options = RunOptions(checkpoints=to / f"{export}.checkpoints")
     shutil.rmtree(options.checkpoints, ignore_errors=True)
     chosen = changed(preset("default"), settings)
-    return training.run(to / "corpus", to / export, chosen, holdout, 0.1, False, options, shown=True)
+    return training.run(to / "corpus", to / export, chosen, holdout, 0.1, refit, options, shown=True)
 
 
-def _train_and_evaluate(to: Path, holdout: str, epochs: int | None) -> int:
+def _train_and_evaluate(to: Path, holdout: str, limit: list[str]) -> None:
     _step(2, f"Train without the held-out watches ({holdout})")
-    facts = _train(to, "evaluated", holdout, [f"epochs={epochs}"] if epochs else [])
+    facts = _train(to, "evaluated", holdout, limit)
     out.print(f"The best of all epochs on the validation part was number {facts['epochs']}.")
     _step(3, "Evaluate")
-    evaluation.show(evaluation.run(to / "evaluated", [10, 50], shown=True))
-    return int(facts["epochs"])
+    found = evaluation.run(to / "evaluated", [10, 50], shown=True)
+    evaluation.show(found)
+    if found["users"] < FEW_USERS:
+        out.print(
+            "These are few users: mind the standard errors. --holdout leave-one-out asks one watch of everybody."
+        )
 
 
-def _train_on_everything(to: Path, passes: int) -> None:
-    _step(4, f"Train on everything, {passes} epochs")
-    facts = _train(to, "export", "none", [f"epochs={passes}"])
+def _train_on_everything(to: Path, limit: list[str]) -> None:
+    _step(4, "Train on everything")
+    facts = _train(to, "export", "last", limit, refit=True)
+    out.print(f"{facts['epochs']} epochs, which were best when each user's last watch was held out.")
     out.print(f"Vectors of {facts['dim']} dimensions for {facts['users']:,} users and {facts['items']:,} items.")
 
 
 def _publish(to: Path, store: ReleaseStore) -> None:
     from index.build import IndexOptions, build_from_export
     from index.publish import publish
+    from index.recommender import open_release
 
     _step(5, "Index and publish")
     with err.status("Building the index"):
@@ -109,6 +118,9 @@ def _publish(to: Path, store: ReleaseStore) -> None:
     with err.status("Checking and copying"):
         release = publish(to / "export", to / "index", store)
     out.print(f"Release {release.name}: index {index.kind}, recall@50 {index.recall_at_50:.4f} against exact search.")
+    lists = open_release(store.path(release.name), verify=False).recommend_all(LIST_LENGTH)
+    different = set().union(*(batch.column("item_id").to_pylist() for batch in lists))
+    out.print(f"The {LIST_LENGTH} best items of all users are {len(different):,} different ones.")
 
 
 def _serve(store: ReleaseStore, host: str, port: int, once: bool) -> None:
