@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchnext.cli.console import Json, progress, report
+from watchnext.cli.console import Json, report, stages
 from watchnext.errors import UsageError
 
 _COLUMNS, _CLEANING, _TABLES = "Columns of the log", "Cleaning", "Items and users"
@@ -97,14 +97,7 @@ def ingest(
         memory_limit=memory_limit,
         threads=threads,
     )
-    with progress(not json_) as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
+    with stages(not json_) as advance:
         made = run(options, advance).manifest
     report(json_, "Corpus", _facts(made, json_), to, f"watchnext train {to}")
 

