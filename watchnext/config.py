@@ -112,7 +112,7 @@ PRESETS = {
             tied=False,
             similarity="dot",
         ),
-        training=TrainingConfig(examples_per_user=100),
+        training=TrainingConfig(examples_per_user=100, learning_rate=1e-3),
     ),
 }
 """`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3."""
