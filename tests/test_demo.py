@@ -1,6 +1,7 @@
 """The demo, whole, on MovieLens: from the package to an answer over HTTP, in a process of its own."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,20 +16,11 @@ from watchnext.release import ReleaseStore
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
-    command = [
-        sys.executable,
-        "-m",
-        "watchnext",
-        "demo",
-        "--once",
-        "--port",
-        "0",
-        "--epochs",
-        "6",
-        "--to",
-        str(folder),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = f"{sys.executable} -m watchnext demo --once --epochs 6 --port {port} --to {folder}"
+        done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    assert f"Port {port} is taken" in done.stdout
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def demo(
     _train_on_everything(to, limit)
     _publish(to, store)
     if serve:
-        _serve(store, host, port, once)
+        _serve(store, host, _free_port(host, port), once)
 
 
 def _step(number: int, title: str) -> None:
@@ -121,6 +122,16 @@ def _publish(to: Path, store: ReleaseStore) -> None:
     lists = open_release(store.path(release.name), verify=False).recommend_all(LIST_LENGTH)
     different = set().union(*(batch.column("item_id").to_pylist() for batch in lists))
     out.print(f"The {LIST_LENGTH} best items of all users are {len(different):,} different ones.")
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port if nobody listens there, else 0: a demo should not fail for that."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        out.print(f"Port {port} is taken; serving on a free one.")
+        return 0
+    return port
 
 
 def _serve(store: ReleaseStore, host: str, port: int, once: bool) -> None:
