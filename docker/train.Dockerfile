@@ -19,9 +19,9 @@ FROM python:3.11-slim
 LABEL org.opencontainers.image.title="watchnext training" \
       org.opencontainers.image.description="From a watch log to a watchnext release" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --uid 10001 --create-home --home-dir /data watchnext
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp watchnext && install --directory --owner watchnext /data
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /data
 ENTRYPOINT ["watchnext"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.metrics import by_user, estimate
@@ -100,7 +100,6 @@ def test_the_standard_error_is_that_of_a_mean() -> None:
 logs = st.lists(st.lists(st.integers(0, 20), max_size=12).map(sorted), min_size=1, max_size=8)
 
 
-@settings(deadline=None)
 @given(logs, st.sampled_from(["leave-one-out", "temporal", "last", "none"]), st.floats(0.01, 0.49))
 def test_no_part_of_a_split_sees_what_comes_after_it(
     times: list[list[int]], holdout: HoldoutName, share: float

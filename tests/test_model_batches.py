@@ -30,7 +30,7 @@ def seen_by(batch: Batch, window: int) -> list[tuple[int, int, tuple[int, ...]]]
 histories = st.lists(st.lists(st.integers(1, 50), max_size=400), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(histories, st.integers(1, 70), st.data())
 def test_every_example_sees_exactly_the_prefix_before_its_label(
     rows: list[list[int]], window: int, data: st.DataObject
@@ -46,7 +46,7 @@ def test_every_example_sees_exactly_the_prefix_before_its_label(
     assert got == wanted
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(histories, st.integers(1, 5))
 def test_the_cap_keeps_at_most_so_many_examples_of_a_user_and_all_of_shorter_histories(
     rows: list[list[int]], cap: int

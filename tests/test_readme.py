@@ -35,7 +35,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"make ([a-z]+)", README))
+    targets = set(re.findall(r"(?:`|^    )make ([a-z]+)", README, re.MULTILINE))
     assert targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

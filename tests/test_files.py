@@ -1,0 +1,144 @@
+"""Folders are whole or not there, manifests notice every change, and config refuses what it does not know."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from watchnext.config import PRESETS, ModelConfig, TrainingConfig, changed, preset
+from watchnext.errors import CorruptError, UsageError
+from watchnext.files import MANIFEST, Manifest, atomic_folder, write_atomic
+
+
+class Note(Manifest):
+    format: Literal["note-1"] = "note-1"
+    text: str
+
+
+def note(folder: Path, text: str = "hello") -> Path:
+    with atomic_folder(folder) as temporary:
+        (temporary / "inside").mkdir()
+        (temporary / "inside" / "data").write_bytes(bytes(range(200)))
+        Note.seal(temporary, text=text)
+    return folder
+
+
+def test_a_sealed_folder_reads_back(tmp_path: Path) -> None:
+    folder = note(tmp_path / "note")
+    manifest = Note.read(folder)
+    manifest.verify(folder)
+    assert manifest.text == "hello"
+    assert manifest.files["inside/data"].bytes == 200
+    assert [p.name for p in tmp_path.iterdir()] == ["note"]
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    folder = note(tmp_path / "note", "old")
+
+    def write_half() -> None:
+        with atomic_folder(folder) as temporary:
+            (temporary / "half").write_text("written")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert Note.read(folder).text == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["note"]
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    folder = note(tmp_path / "note", "old")
+    (folder / "left-over").write_text("x")
+    note(folder, "new")
+    assert Note.read(folder).text == "new"
+    assert not (folder / "left-over").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["note"]
+
+
+@given(place=st.integers(0, 199), what=st.sampled_from(["flip", "cut", "grow", "delete"]))
+def test_every_change_of_a_file_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, what: str) -> None:
+    folder = note(tmp_path_factory.mktemp("files") / "note")
+    path = folder / "inside" / "data"
+    content = bytearray(path.read_bytes())
+    if what == "delete":
+        path.unlink()
+    else:
+        content[place] ^= 1
+        path.write_bytes({"flip": content, "cut": content[:place], "grow": content + b"x"}[what])
+    with pytest.raises(CorruptError):
+        Note.read(folder).verify(folder)
+
+
+def test_a_manifest_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    folder = note(tmp_path / "note")
+    whole = (folder / MANIFEST).read_bytes().rstrip()
+    for size in range(len(whole)):
+        (folder / MANIFEST).write_bytes(whole[:size])
+        with pytest.raises(CorruptError):
+            Note.read(folder)
+
+
+def test_a_folder_of_another_kind_is_refused_with_the_kind_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="note-1"):
+        Note.read(tmp_path)
+
+
+def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pointer"
+    write_atomic(path, b"old")
+
+    def fail(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["pointer"]
+
+
+def test_settings_are_changed_by_name_and_typed() -> None:
+    new = changed(preset("default"), ["dim=32", "tower=64,16", "tied=false", "examples_per_user=none", "seed=3"])
+    assert (new.model.dim, new.model.tower, new.model.tied) == (32, (64, 16), False)
+    assert (new.training.examples_per_user, new.training.seed) == (None, 3)
+    assert changed(preset("default"), ["tower="]).model.tower == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("dims=3", "Give NAME=VALUE"),
+        ("dim", "Give NAME=VALUE"),
+        ("dim=0", "greater than or equal to 1"),
+        ("dim=many", "valid integer"),
+        ("encoder=lstm", "'mean' or 'decay'"),
+        ("dropout=1", "less than 1"),
+        ("decays=0.5,2", "less than or equal to 1"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_cure(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        changed(preset("default"), [setting])
+
+
+def test_unknown_presets_and_fields_are_refused() -> None:
+    with pytest.raises(UsageError, match="default, youtube2016"):
+        preset("tiktok")
+    with pytest.raises(ValidationError):
+        ModelConfig.model_validate({"dims": 3})
+
+
+def test_the_papers_preset_follows_the_paper() -> None:
+    model = PRESETS["youtube2016"].model
+    assert (model.encoder, model.history, model.tower, model.dim) == ("mean", 50, (1024, 512), 256)
+    assert (model.tied, model.bias, model.similarity, model.output_relu) == (False, False, "dot", True)
+
+
+def test_every_setting_is_documented() -> None:
+    for config in (ModelConfig, TrainingConfig):
+        for name, field in config.model_fields.items():
+            assert field.description, name
