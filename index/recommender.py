@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from index.folder import open_index
 from index.interface import ItemIndex
+from watchnext.catalogue import row_numbers
 from watchnext.errors import UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -88,7 +89,7 @@ class Recommender:
         else:
             scores, numbers = self._most_watched(k, watched)
         numbers = numbers[numbers > 0]
-        ids, titles = self.export.items.ids(numbers), self._titles.take(pa.array(numbers)).to_pylist()
+        ids, titles = self.export.items.ids(numbers), self._titles.take(row_numbers(numbers)).to_pylist()
         scores = scores[: len(numbers)]
         candidates = list(map(Candidate, numbers.tolist(), ids, titles, scores.tolist()))
         return Recommendation(candidates, source, self.release)

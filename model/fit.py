@@ -12,7 +12,7 @@ from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
 from model.network import Network
 from model.prefetch import prefetch
 from model.sampler import NegativeSampler
-from model.step import Prepared, Preparer, Trainer, train_counts
+from model.step import Prepared, Preparer, Trainer
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import ContextArrays, FeatureSpec, Float32
@@ -46,7 +46,8 @@ class TrainingData:
         """[items + 1] watches of each item that training may see."""
         h = self.histories
         position = np.arange(len(h.items)) - np.repeat(h.offsets[:-1], h.lengths)
-        return train_counts(self.items, h.items[position < np.repeat(self.ends, h.lengths)])
+        seen = h.items[position < np.repeat(self.ends, h.lengths)]
+        return np.bincount(seen, minlength=self.items + 1).astype(np.int64)
 
 
 @dataclass(frozen=True)

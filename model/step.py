@@ -16,7 +16,7 @@ from model.optimizer import slots, update
 from model.sampler import NegativeSampler
 from watchnext.config import TrainingConfig
 from watchnext.features import ContextArrays
-from watchnext.histories import Int32, Int64
+from watchnext.histories import Int32
 
 Tensor = Any
 
@@ -168,8 +168,3 @@ class Trainer:
             batch.label[:, None] == batch.negative[None],
         )
         return tf.reduce_sum(losses * batch.weight) / tf.maximum(tf.reduce_sum(batch.weight), 1.0)
-
-
-def train_counts(items: int, numbers: Int32) -> Int64:
-    """[items + 1] how often each item number occurs."""
-    return np.bincount(numbers, minlength=items + 1).astype(np.int64)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from watchnext.errors import CorruptError
 
@@ -48,6 +50,11 @@ class Catalogue:
         """The title of an item, None if unknown."""
         title: str | None = self.table.column("title")[number].as_py()
         return title
+
+
+def row_numbers(rows: NDArray[np.int64]) -> pa.Array:
+    """[rows] an Arrow array for `take`; `pa.array` would import pandas where it is installed, which takes a second."""
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
 
 
 def empty_table(schema: pa.Schema, rows: int) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from watchnext.catalogue import open_table, save_table
+from watchnext.catalogue import open_table, row_numbers, save_table
 from watchnext.errors import UsageError
 from watchnext.histories import Int32
 
@@ -44,7 +44,7 @@ class Vocabulary:
             column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in self._table.columns
         ]
         self._ids, order = columns
-        # Not order.to_numpy(): that imports pandas where it is installed, a second of start-up time.
+        # Not order.to_numpy(), which imports pandas where it is installed.
         buffer = order.buffers()[1] or b""
         self._order: Int32 = np.frombuffer(buffer, np.int32, len(order), 4 * order.offset)
 
@@ -99,5 +99,5 @@ class Vocabulary:
         rows = np.asarray(numbers, np.int64) - 1
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"numbers must be from 1 to {len(self)}")
-        values: list[str] = self._ids.take(pa.array(rows.tolist(), pa.int64())).to_pylist()
+        values: list[str] = self._ids.take(row_numbers(rows)).to_pylist()
         return values
