@@ -66,6 +66,7 @@ class Run:
     """One run of the loop. `fit` is the way in."""
 
     config: TrainingConfig
+    counts: Int64
     store: CheckpointStore
     validate: Validate | None
     trainer: Trainer
@@ -116,13 +117,19 @@ class Run:
         p = self.progress
         metrics = {"loss": p.loss_sum / max(batches, 1)}
         if self.validate:
-            metrics |= self.validate(self.trainer.network.item_vectors(), self.trainer.network.tower())
+            metrics |= self.validate(self.item_vectors(), self.trainer.network.tower())
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
             self.best = self.trainer.network.arrays()
             p = p.model_copy(update={"best_epoch": p.epoch, "best_metrics": metrics})
         last = p.epoch + 1 >= self.config.epochs or p.epoch - p.best_epoch >= self.config.patience
         self.progress = p.model_copy(update={"epoch": p.epoch + 1, "batch": 0, "loss_sum": 0.0, "done": last})
+
+    def item_vectors(self) -> Float32:
+        """[items + 1, dim] zero for items that training does not see: nothing was learned about them."""
+        vectors = self.trainer.network.item_vectors()
+        vectors[self.counts == 0] = 0
+        return vectors
 
     def _title(self) -> str:
         p = self.progress
@@ -168,6 +175,7 @@ def fit(
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     run = Run(
         config,
+        counts,
         CheckpointStore(options.checkpoints, identity),
         validate,
         Trainer(network, config),
@@ -181,9 +189,9 @@ def fit(
         run.save()
         raise
     network.set_arrays(run.best)
-    vectors = network.item_vectors()
-    vectors[counts == 0] = 0
-    return Fitted(vectors, network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts)
+    return Fitted(
+        run.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts
+    )
 
 
 def _resume(run: Run, options: RunOptions) -> None:

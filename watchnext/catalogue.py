@@ -53,7 +53,7 @@ class Catalogue:
 
 
 def row_numbers(rows: NDArray[np.int64]) -> pa.Array:
-    """[rows] an Arrow array for `take`; `pa.array` would import pandas where it is installed, which takes a second."""
+    """[rows] an Arrow array for `take`; `pa.array` would import pandas where it is installed, for a second."""
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
 
 
