@@ -1,34 +1,15 @@
 """The commands from an export to recommendations: index, publish, releases, recommend."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
+from tests.commands import run, run_json
 from tests.worlds import two_groups
-from watchnext.cli.app import app
 from watchnext.errors import UsageError
 from watchnext.export import write_export
 from watchnext.release import ReleaseStore
-
-
-def run(*words: str | Path) -> str:
-    """Run a command; returns standard output, raises what it raises."""
-    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def run_json(*words: str | Path) -> dict[str, Any]:
-    out = run(*words, "--json")
-    assert out.count("\n") == 1
-    answer: dict[str, Any] = json.loads(out)
-    return answer
 
 
 @pytest.fixture(scope="module")

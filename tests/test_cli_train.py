@@ -1,0 +1,109 @@
+"""The commands from a log to an evaluation: ingest, train, evaluate, settings; interrupted and wrongly used, too."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands import run, run_json
+from watchnext.errors import CorruptError, UsageError
+from watchnext.export import Export
+
+SMALL = [f"--set={s}" for s in ("dim=16", "tower=32", "negatives=20", "batch_examples=128", "learning_rate=0.01")]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus in which everybody goes on from item to item, and a users table."""
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 30, 150)
+    rows = [f"u{u},{(s + i) % 30},{1000 * i + u}" for u, s in enumerate(starts) for i in range(8)]
+    (folder / "log.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
+    users = [f"u{u},{'NO' if u % 2 else 'PT'},tv,{20 + u % 40},f" for u in range(150)]
+    (folder / "users.csv").write_text("\n".join(["user,country,device,age,gender", *users]) + "\n")
+    run("ingest", folder / "log.csv", "--users", folder / "users.csv", "--to", folder / "corpus")
+    return folder
+
+
+@pytest.mark.parametrize(("holdout", "users"), [("leave-one-out", 150), ("temporal", 120)])  # a tenth of 1,200
+def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: int) -> None:
+    to = work / holdout
+    trained = run_json("train", work / "corpus", "--to", to, "--holdout", holdout, "--epochs", "25", *SMALL)
+    assert trained["written"] == str(to)
+    assert (trained["users"], trained["items"], trained["dim"]) == (150, 30, 16)
+    assert not to.with_name(f"{to.name}.checkpoints").exists()
+    found = run_json("evaluate", to, "-k", "1", "-k", "5")
+    assert found["model"]["hr@1"]["value"] > 0.8
+    assert found["popularity"]["hr@1"]["value"] < 0.4
+    assert found["users"] == users
+    shown = run("evaluate", to)
+    assert "HR@10" in shown
+    assert f"watchnext index {to}" in shown.replace("\n", "")
+    assert Export.open(to).manifest.features.countries == ("NO", "PT")
+
+
+def test_refit_trains_on_everything_and_cannot_be_evaluated(work: Path) -> None:
+    run("train", work / "corpus", "--to", work / "all", "--refit", "--epochs", "2", *SMALL)
+    export = Export.open(work / "all")
+    assert export.item_counts.sum() == 150 * 8
+    with pytest.raises(UsageError, match="no test part"):
+        run("evaluate", work / "all")
+
+
+def test_the_papers_preset_trains(work: Path) -> None:
+    small = ("--set", "dim=8", "--set", "tower=32,16", "--set", "negatives=20", "--epochs", "2")
+    facts = run_json("train", work / "corpus", "--to", work / "paper", "--preset", "youtube2016", *small)
+    model = Export.open(work / "paper").manifest.model
+    assert (model.encoder, model.tied, model.similarity, model.output_relu) == ("mean", False, "dot", True)
+    assert (np.asarray(Export.open(work / "paper").user_vectors) >= 0).all()
+    assert facts["epochs"] in {1, 2}
+
+
+def test_a_killed_command_resumes_to_the_same_vectors(work: Path) -> None:
+    options = ("--epochs", "8", "--checkpoint-steps", "2", *SMALL)
+    run("train", work / "corpus", "--to", work / "whole", *options)
+    command = ["train", str(work / "corpus"), "--to", str(work / "killed"), *options]
+    process = subprocess.Popen([sys.executable, "-m", "watchnext", *command], stderr=subprocess.DEVNULL)
+    checkpoints = work / "killed.checkpoints" / "fit"
+    until = time.monotonic() + 120
+    while not list(checkpoints.glob("step-*")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (work / "killed").exists()
+    with pytest.raises(UsageError, match="Add --resume"):
+        run(*command)
+    run(*command, "--resume")
+    killed, whole = Export.open(work / "killed"), Export.open(work / "whole")
+    assert np.allclose(killed.user_vectors, whole.user_vectors, atol=1e-4)
+    assert np.allclose(killed.item_vectors, whole.item_vectors, atol=1e-5)
+
+
+def test_wrong_use_names_the_cure(work: Path) -> None:
+    with pytest.raises(UsageError, match="leave-one-out, temporal, last, none"):
+        run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
+    with pytest.raises(UsageError, match="Give NAME=VALUE"):
+        run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")
+    with pytest.raises(UsageError, match="watchnext-corpus-1"):
+        run("train", work, "--to", work / "x")
+    assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["item_vectors.npy", "tower.safetensors", "histories/items.npy", "users.arrow"])
+def test_a_damaged_export_is_refused(work: Path, tmp_path: Path, name: str) -> None:
+    run("train", work / "corpus", "--to", tmp_path / "export", "--epochs", "1", *SMALL)
+    path = tmp_path / "export" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match=name):
+        run("evaluate", tmp_path / "export")
+
+
+def test_settings_lists_every_value_of_a_preset() -> None:
+    assert run_json("settings", "youtube2016")["tower"] == [1024, 512]
+    assert "log Q" in run("settings")
