@@ -24,7 +24,7 @@ demo: $(DEMO) ## Train on MovieLens and serve the result; ONCE=1 stops after one
 
 train: given-data $(DEMO) ## Make a release in work/releases out of your watch log: DATA=log.csv
 	$(BIN)/watchnext ingest "$(DATA)" --to work/corpus
-	$(BIN)/watchnext train work/corpus --to work/export
+	$(BIN)/watchnext train work/corpus --to work/export --refit
 	$(BIN)/watchnext index work/export --to work/index
 	$(BIN)/watchnext publish work/export work/index --to work/releases
 
