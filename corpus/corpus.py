@@ -2,7 +2,7 @@
 
 histories/             items.npy, times.npy, offsets.npy
 item_vocabulary.arrow  ids by falling frequency in the cleaned log, ties by id
-user_vocabulary.arrow  ids in the order of their UTF-8 bytes
+user_vocabulary.arrow  ids in the order of their UTF-8 bytes; whole numbers in Parquet, by value
 catalogue.arrow        title, categories, upload time of each item number
 users.arrow            country, device, age, gender of each user number
 rejected.parquet       malformed rows: file, line, reason, row

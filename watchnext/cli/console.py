@@ -40,6 +40,14 @@ def stages(shown: bool = True) -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
+@contextmanager
+def working(title: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """A bar for a job of unknown length, which calls what is yielded with what it is doing."""
+    with progress(shown) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda what: bar.update(task, description=f"{title}: {what}")
+
+
 def report(
     json_: bool, title: str, facts: Mapping[str, Any], written: Path | None = None, then: str | None = None
 ) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from watchnext.cli import evaluate as evaluation
 from watchnext.cli import train as training
-from watchnext.cli.console import err, out, stages
+from watchnext.cli.console import out, stages, working
 from watchnext.config import RunOptions, changed, preset
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.release import ReleaseStore
@@ -114,9 +114,9 @@ def _publish(to: Path, store: ReleaseStore) -> None:
     from index.recommender import open_release
 
     _step(5, "Index and publish")
-    with err.status("Building the index"):
-        index = build_from_export(to / "export", to / "index", IndexOptions())
-    with err.status("Checking and copying"):
+    with working("Building the index") as say:
+        index = build_from_export(to / "export", to / "index", IndexOptions(), say)
+    with working("Checking and copying"):
         release = publish(to / "export", to / "index", store)
     out.print(f"Release {release.name}: index {index.kind}, recall@50 {index.recall_at_50:.4f} against exact search.")
     lists = open_release(store.path(release.name), verify=False).recommend_all(LIST_LENGTH)

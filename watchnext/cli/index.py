@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from watchnext.cli.console import Json, err, out, report
+from watchnext.cli.console import Json, err, out, report, working
 
 if TYPE_CHECKING:
     from index.folder import Trial
@@ -26,8 +26,8 @@ def index(
     from index.build import IndexOptions, build_from_export
 
     options = IndexOptions(target_recall=target_recall, queries=queries, seed=seed)
-    with err.status("Building the index") as status:
-        about = build_from_export(export, to, options, lambda what: status.update(f"Building the index: {what}"))
+    with working("Building the index", not json_) as say:
+        about = build_from_export(export, to, options, say)
     chosen = next((trial for trial in about.trials if (trial.kind, trial.search) == (about.kind, about.search)), None)
     if not json_:
         _print_trials(about.trials, chosen)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from watchnext.cli.console import Json, err, report
+from watchnext.cli.console import Json, report, working
 from watchnext.release import ReleaseStore
 
 
@@ -19,7 +19,7 @@ def publish(
     """Check an export and its index as a whole, copy them into a release and make that the current one."""
     from index.publish import publish as publish_release
 
-    with err.status("Checking and copying"):
+    with working("Checking and copying", not json_):
         about = publish_release(export, index, ReleaseStore(to), name)
     facts = about.model_dump(include={"name", "items", "users", "dim", "index", "recall_at_50"})
     report(json_, "Release, now current", facts, to / about.name, f"watchnext serve {to}")
