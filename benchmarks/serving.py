@@ -112,7 +112,7 @@ def synthetic_export(items: int, users: int) -> Export:
         item_vectors=around(items, 0.3),
         user_vectors=around(users, 0),
         watched_vectors=np.zeros((items + 1, 1), np.float32),
-        tower={"none": np.zeros(1, np.float32)},
+        weights={"none": np.zeros(1, np.float32)},
         item_counts=np.bincount(watches, minlength=items + 1),
         items=Vocabulary(f"video-{n}" for n in range(1, items + 1)),
         users=Vocabulary(f"user-{n}" for n in range(1, users + 1)),

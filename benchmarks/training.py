@@ -19,11 +19,13 @@ from rich.table import Table
 
 from model.batches import BatchBuilder
 from model.network import Network
+from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
-from model.step import Prepared, Preparer, Trainer
+from model.step import Trainer
 from watchnext.config import preset
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories
+from watchnext.inputs import UserInputs
 
 import tensorflow as tf  # isort: skip - after model, which silences it
 
@@ -64,7 +66,13 @@ def measure(items: int, pairs: int) -> dict[str, float]:
     histories = world(items, np.random.default_rng(0))
     builder = BatchBuilder.of(histories, histories.lengths, model, training)
     counts = np.bincount(histories.items, minlength=items + 1)
-    prepare = Preparer(NegativeSampler.of(counts, training.noise_exponent, 0), training.negatives, None)
+    prepare = Preparer(
+        NegativeSampler.of(counts, training.noise_exponent, 0),
+        training.negatives,
+        model,
+        FeatureSpec(),
+        UserInputs(histories),
+    )
     trainer = Trainer(Network(model, FeatureSpec(), items, 0), training)
     epoch = builder.epoch(0)
     batches = [epoch.batch(i) for i in range(STEPS)]

@@ -4,8 +4,10 @@ histories/             items.npy, times.npy, offsets.npy
 item_vocabulary.arrow  ids by falling frequency in the cleaned log, ties by id
 user_vocabulary.arrow  ids in the order of their UTF-8 bytes; whole numbers in Parquet, by value
 catalogue.arrow        title, categories, upload time of each item number
-users.arrow            country, device, age, gender of each user number
-rejected.parquet       malformed rows: file, line, reason, row
+users.arrow            country, device, age, gender, logged-in state of each user number
+searches/              search tokens in place of items; only with a search log
+search_vocabulary.arrow  search tokens by falling frequency, ties by their bytes; only with a search log
+rejected.parquet       malformed rows: file, line, reason, row; of searches in rejected_searches.parquet
 manifest.json          options, counts, checksums
 """
 
@@ -29,6 +31,8 @@ FORMAT = "watchnext-corpus-1"
 HISTORIES = "histories"
 ITEM_VOCABULARY, USER_VOCABULARY = "item_vocabulary.arrow", "user_vocabulary.arrow"
 CATALOGUE, USERS, REJECTED = "catalogue.arrow", "users.arrow", "rejected.parquet"
+SEARCHES, SEARCH_VOCABULARY = "searches", "search_vocabulary.arrow"
+REJECTED_SEARCHES = "rejected_searches.parquet"
 _CURE = "Restore the corpus or ingest again."
 
 
@@ -78,6 +82,25 @@ class TableCounts(BaseModel):
     """By column: values of used rows that could not be understood and became null."""
 
 
+class SearchCounts(BaseModel):
+    """Where every row of the search log went."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_read: int
+    """Rows of the search log; the sum of the next three."""
+    rejected: dict[str, int]
+    """Malformed rows by reason."""
+    unknown_users: int
+    """Searches of users who are not in the corpus; ignored."""
+    searches: int
+    """Searches in the corpus."""
+    tokens: int
+    """Words and pairs of words in the corpus."""
+    tokens_out_of_vocabulary: int
+    """Words and pairs beyond the number of tokens to keep."""
+
+
 class CorpusManifest(Manifest):
     """What a corpus says about itself."""
 
@@ -95,6 +118,8 @@ class CorpusManifest(Manifest):
     """None where no items table was given."""
     user_table: TableCounts | None
     """None where no users table was given."""
+    searches: SearchCounts | None = None
+    """None where no search log was given."""
     options: IngestOptions
     """What it was made with."""
 
@@ -109,6 +134,8 @@ class Corpus:
     users: Vocabulary
     catalogue: Catalogue
     user_table: pa.Table
+    searches: Histories | None = None
+    search_tokens: Vocabulary | None = None
 
     @cached_property
     def item_counts(self) -> Int64:
@@ -132,8 +159,9 @@ class Corpus:
             manifest.verify(folder)
         try:
             histories = Histories.open(folder / HISTORIES)
+            searches = Histories.open(folder / SEARCHES) if manifest.searches else None
         except (OSError, ValueError, EOFError) as error:
-            raise CorruptError(str(folder / HISTORIES), error, _CURE) from error
+            raise CorruptError(str(folder), error, _CURE) from error
         corpus = cls(
             manifest=manifest,
             histories=histories,
@@ -141,6 +169,8 @@ class Corpus:
             users=Vocabulary.open(folder / USER_VOCABULARY),
             catalogue=Catalogue.open(folder / CATALOGUE),
             user_table=open_table(folder / USERS, USER_SCHEMA),
+            searches=searches,
+            search_tokens=Vocabulary.open(folder / SEARCH_VOCABULARY) if manifest.searches else None,
         )
         corpus._check_sizes(folder)
         return corpus
@@ -160,6 +190,9 @@ class Corpus:
             CATALOGUE: (len(self.catalogue), manifest.items),
             USERS: (self.user_table.num_rows, manifest.users + 1),
         }
+        if self.searches is not None and manifest.searches is not None:
+            sizes["searches/items.npy"] = (self.searches.items.shape, (manifest.searches.tokens,))
+            sizes["searches/offsets.npy"] = (self.searches.offsets.shape, (manifest.users + 2,))
         for name, (got, wanted) in sizes.items():
             if got != wanted:
                 raise CorruptError(f"{name} in {folder}", f"{got} where the manifest says {wanted}", _CURE)

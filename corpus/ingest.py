@@ -11,10 +11,24 @@ from pathlib import Path
 import duckdb
 
 from corpus.clean import Kept, clean
-from corpus.corpus import CATALOGUE, FORMAT, REJECTED, USERS, Corpus, CorpusManifest, Counts, TableCounts
+from corpus.corpus import (
+    CATALOGUE,
+    FORMAT,
+    REJECTED,
+    REJECTED_SEARCHES,
+    SEARCH_VOCABULARY,
+    SEARCHES,
+    USERS,
+    Corpus,
+    CorpusManifest,
+    Counts,
+    SearchCounts,
+    TableCounts,
+)
 from corpus.options import IngestOptions
-from corpus.read import BELOW_FRACTION, LogFile, LogReader, log_files
+from corpus.read import BELOW_FRACTION, LogFile, LogReader, log_files, rows_read
 from corpus.reject import Rejects, check_share, write_rejected
+from corpus.searches import read_searches
 from corpus.sort import sort_log
 from corpus.sources import count
 from corpus.tables import item_table, user_table
@@ -22,9 +36,10 @@ from corpus.write import Written, write_histories
 from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table, save_table
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import MANIFEST, atomic_folder
+from watchnext.vocabulary import Vocabulary
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (`read`, `check`, `sort`, `clean`, `write`), how much of it is done, and of how much."""
+"""Called with the stage (`read`, `check`, `sort`, `clean`, `write`, `searches`), how much is done, of how much."""
 
 TOLERANCE = timedelta(days=1)
 """How far after `now` a time may be: clocks differ, and local times may be taken for UTC."""
@@ -58,23 +73,30 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
         with atomic_folder(options.to) as folder:
             written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
             shutil.move(scratch / REJECTED, folder / REJECTED)
-            _write_rest(con, options, counts, written, folder)
-    _rejected_beside(options.to).unlink(missing_ok=True)
+            searches = _searches(options, written.users, scratch, folder, progress) if options.searches else None
+            _write_rest(con, options, counts, searches, written, folder)
+    for rejected in (REJECTED, REJECTED_SEARCHES):
+        _rejected_beside(options.to, rejected).unlink(missing_ok=True)
     return Corpus.open(options.to, verify=False)
 
 
 def _read(
     con: duckdb.DuckDBPyConnection, options: IngestOptions, files: list[LogFile], scratch: Path, progress: Progress
 ) -> None:
-    now = options.now or datetime.now(UTC)
-    now = now if now.tzinfo else now.replace(tzinfo=UTC)
-    reader = LogReader(con, options, files, scratch, int((now + TOLERANCE).timestamp()))
+    reader = LogReader(con, options, files, scratch, _latest(options))
     for done, file in enumerate(files):
         progress("read", done, len(files))
         reader.read(file)
     progress("read", len(files), len(files))
     if not any(file.rows or file.broken for file in files):
         raise WatchnextError(", ".join(options.logs), "a log without rows", "Give a log with at least one watch.")
+
+
+def _latest(options: IngestOptions) -> int:
+    """Seconds since 1970 after which a time is malformed."""
+    now = options.now or datetime.now(UTC)
+    now = now if now.tzinfo else now.replace(tzinfo=UTC)
+    return int((now + TOLERANCE).timestamp())
 
 
 def _check(
@@ -84,7 +106,7 @@ def _check(
     rejects = write_rejected(con, files, options.delimiter, path)
     beside = _rejected_beside(options.to)
     try:
-        check_share(rejects, _rows_read(files), options.max_rejected_share, beside)
+        check_share(rejects, rows_read(files), options.max_rejected_share, beside)
     except WatchnextError:
         shutil.move(path, beside)
         raise
@@ -92,13 +114,9 @@ def _check(
     return rejects
 
 
-def _rows_read(files: list[LogFile]) -> int:
-    return sum(file.rows + len(file.broken) for file in files)
-
-
 def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejects, kept: Kept) -> Counts:
     counts = Counts(
-        rows_read=_rows_read(files),
+        rows_read=rows_read(files),
         rejected=rejects.reasons,
         below_fraction=count(con, f"SELECT count(*) FROM log WHERE status = {BELOW_FRACTION}"),
         duplicates=kept.duplicates,
@@ -113,8 +131,28 @@ def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejec
     return counts
 
 
+def _searches(
+    options: IngestOptions, users: Vocabulary, scratch: Path, folder: Path, progress: Progress
+) -> SearchCounts:
+    progress("searches", 0, 1)
+    with _connection(options, scratch) as con:
+        beside = _rejected_beside(options.to, REJECTED_SEARCHES)
+        found = read_searches(con, options, users, _latest(options), scratch / REJECTED_SEARCHES, beside)
+    shutil.move(scratch / REJECTED_SEARCHES, folder / REJECTED_SEARCHES)
+    (folder / SEARCHES).mkdir()
+    found.stream.save(folder / SEARCHES)
+    found.tokens.save(folder / SEARCH_VOCABULARY)
+    progress("searches", 1, 1)
+    return found.counts
+
+
 def _write_rest(
-    con: duckdb.DuckDBPyConnection, options: IngestOptions, counts: Counts, written: Written, folder: Path
+    con: duckdb.DuckDBPyConnection,
+    options: IngestOptions,
+    counts: Counts,
+    searches: SearchCounts | None,
+    written: Written,
+    folder: Path,
 ) -> None:
     items, users = written.items, written.users
     catalogue, people = empty_table(ITEM_SCHEMA, len(items)), empty_table(USER_SCHEMA, len(users))
@@ -132,6 +170,7 @@ def _write_rest(
         items=len(items),
         users=len(users),
         counts=counts,
+        searches=searches,
         first_time=written.first_time,
         last_time=written.last_time,
         item_table=item_counts,
@@ -140,8 +179,8 @@ def _write_rest(
     )
 
 
-def _rejected_beside(target: Path) -> Path:
-    return target.with_name(f"{target.name}.{REJECTED}")
+def _rejected_beside(target: Path, name: str = REJECTED) -> Path:
+    return target.with_name(f"{target.name}.{name}")
 
 
 def _check_target(target: Path) -> None:

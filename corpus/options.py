@@ -53,6 +53,19 @@ class UserColumns(Closed):
     """Column of the age in years."""
     gender: Name = "gender"
     """Column of the gender: f, female, m or male; others are kept, and count as unknown in training."""
+    logged_in: Name = "logged_in"
+    """Column of the logged-in state: true or false, 1 or 0."""
+
+
+class SearchColumns(Closed):
+    """Which columns of the search log mean what."""
+
+    user: Name = "user"
+    """Column of the user's id, as in the watch log."""
+    query: Name = "query"
+    """Column of what was typed."""
+    time: Name = "time"
+    """Column of the time of the search, in any form that the log's times may have."""
 
 
 class IngestOptions(Closed):
@@ -77,6 +90,12 @@ class IngestOptions(Closed):
     """A table of users (Parquet, CSV, JSONL)."""
     user_columns: UserColumns = UserColumns()
     """Column names of the users table."""
+    searches: tuple[str, ...] = ()
+    """Paths or globs of the search log (Parquet, CSV, JSONL)."""
+    search_columns: SearchColumns = SearchColumns()
+    """Column names of the search log."""
+    max_search_tokens: int | None = Field(1_000_000, ge=1)
+    """Only this many of the most frequent words and pairs of words stay (paper, 3.5: a million); None keeps all."""
     min_fraction: float = Field(0, ge=0)
     """Watches below this watched fraction do not count. Needs `columns.fraction`."""
     min_user_watches: int = Field(1, ge=1)

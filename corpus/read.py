@@ -50,6 +50,25 @@ REASONS = (
 _CHUNK = 1 << 18
 
 
+@dataclass(frozen=True)
+class LogKind:
+    """What a log is, for messages: its name, what its items are called, and the options that name its columns."""
+
+    name: str
+    item: str
+    columns: Mapping[str, str]
+
+    def reason(self, status: int) -> str:
+        """Why a row with this status is malformed."""
+        return REASONS[status - 1].replace("item id", self.item)
+
+
+WATCH_LOG = LogKind("watch log", "item id", {r: f"--{r}-column" for r in ("user", "item", "time", "fraction")})
+SEARCH_LOG = LogKind(
+    "search log", "query", {"user": "--searches-user", "item": "--searches-query", "time": "--searches-time"}
+)
+
+
 @dataclass
 class LogFile:
     """One file of the log and what reading it gave.
@@ -65,6 +84,11 @@ class LogFile:
     first: int = 0
     rows: int = 0
     broken: list[Record] = field(default_factory=list)
+
+
+def rows_read(files: list[LogFile]) -> int:
+    """Rows of all files, broken ones included."""
+    return sum(file.rows + len(file.broken) for file in files)
 
 
 def log_files(options: IngestOptions) -> list[LogFile]:
@@ -91,11 +115,19 @@ class LogReader:
         con: the table `log` is made in it.
         scratch: folder for repaired copies.
         now: seconds since 1970; later times are malformed.
+        kind: for messages.
     """
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, options: IngestOptions, files: list[LogFile], scratch: Path, now: int
+        self,
+        con: duckdb.DuckDBPyConnection,
+        options: IngestOptions,
+        files: list[LogFile],
+        scratch: Path,
+        now: int,
+        kind: LogKind = WATCH_LOG,
     ) -> None:
+        self._kind = kind
         self._con, self._options, self._scratch, self._now = con, options, scratch, now
         self._positions: dict[str, int] = {}  # sequences: watches of each user so far
         user, item = self._id_types(files)
@@ -124,7 +156,7 @@ class LogReader:
 
     def _parquet(self, file: LogFile) -> None:
         names, schema = self._options.columns, parquet_schema(self._con, file.path)
-        check_columns(file.path, list(schema), self._wanted())
+        check_columns(file.path, list(schema), self._wanted(), self._kind.columns)
         x = {column: (sql.name(column), schema[column]) for column in self._wanted().values()}
         user, item, time = sql.identifier(*x[names.user]), sql.identifier(*x[names.item]), sql.seconds(*x[names.time])
         fraction = sql.number(*x[names.fraction]) if names.fraction else None
@@ -144,7 +176,7 @@ class LogReader:
     def _csv(self, file: LogFile) -> None:
         delimiter = csv_delimiter(file.path, self._options.delimiter)
         header = csv_header(file.path, delimiter)
-        check_columns(file.path, header, self._wanted())
+        check_columns(file.path, header, self._wanted(), self._kind.columns)
         try:
             self._insert_csv(file.path, delimiter, header)
         except duckdb.Error:
@@ -160,7 +192,7 @@ class LogReader:
         self._insert(csv_source(path, delimiter, len(header)), _text_values(x))
 
     def _jsonl(self, file: LogFile) -> None:
-        check_columns(file.path, json_keys(file.path), self._wanted())
+        check_columns(file.path, json_keys(file.path), self._wanted(), self._kind.columns)
         pointers = {role: sql.text(json_pointer(column)) for role, column in self._wanted().items()}
         types = ", ".join(f"json_type(json, {p}) AS {role}_type" for role, p in pointers.items())
         texts = ", ".join(f"json_extract_string(json, {p}) AS {role}" for role, p in pointers.items())

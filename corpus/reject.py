@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.read import BELOW_FRACTION, GOOD, REASONS, LogFile, file_records
+from corpus.read import BELOW_FRACTION, GOOD, WATCH_LOG, LogFile, LogKind, file_records
 from corpus.sources import parquet
 from watchnext.errors import CorruptError, RejectedRowsError
 
@@ -46,7 +46,11 @@ class Rejects:
 
 
 def write_rejected(
-    con: duckdb.DuckDBPyConnection, files: list[LogFile], delimiter: str | None, path: Path
+    con: duckdb.DuckDBPyConnection,
+    files: list[LogFile],
+    delimiter: str | None,
+    path: Path,
+    kind: LogKind = WATCH_LOG,
 ) -> Rejects:
     """Write all malformed rows of the log to a Parquet file, by file and line.
 
@@ -55,7 +59,7 @@ def write_rejected(
     reasons: Counter[str] = Counter()
     examples: list[Rejected] = []
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for _, batch in groupby(enumerate(_all(con, files, delimiter)), lambda pair: pair[0] // _BATCH):
+        for _, batch in groupby(enumerate(_all(con, files, delimiter, kind)), lambda pair: pair[0] // _BATCH):
             rows = [row for _, row in batch]
             examples += rows[: 3 - len(examples)]
             reasons.update(row.reason for row in rows)
@@ -63,21 +67,23 @@ def write_rejected(
     return Rejects(dict(reasons.most_common()), examples)
 
 
-def check_share(rejects: Rejects, rows_read: int, limit: float, kept_in: Path) -> None:
+def check_share(rejects: Rejects, rows_read: int, limit: float, kept_in: Path, kind: LogKind = WATCH_LOG) -> None:
     """Raise RejectedRowsError if more than the share `limit` of the rows was rejected."""
     if rejects.total <= limit * rows_read:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.reasons.items())
     examples = "; ".join(f"{r.file}:{r.line} {r.reason}: {r.row[:100]!r}" for r in rejects.examples)
     raise RejectedRowsError(
-        "watch log",
+        kind.name,
         f"{rejects.total:,} malformed rows of {rows_read:,} ({reasons}), above --max-rejected-share {limit:g}."
         f" The first: {examples}",
         f"All of them are in {kept_in}. Mend the log or its column options, or raise --max-rejected-share.",
     )
 
 
-def _all(con: duckdb.DuckDBPyConnection, files: list[LogFile], delimiter: str | None) -> Iterator[Rejected]:
+def _all(
+    con: duckdb.DuckDBPyConnection, files: list[LogFile], delimiter: str | None, kind: LogKind
+) -> Iterator[Rejected]:
     bad = con.execute(
         f"SELECT rowid, status FROM log WHERE status NOT IN ({GOOD}, {BELOW_FRACTION}) ORDER BY rowid"
     ).fetchall()
@@ -86,7 +92,7 @@ def _all(con: duckdb.DuckDBPyConnection, files: list[LogFile], delimiter: str | 
         end = start
         while end < len(bad) and bad[end][0] < file.first + file.rows:
             end += 1
-        statuses = {row - file.first: REASONS[status - 1] for row, status in bad[start:end]}
+        statuses = {row - file.first: kind.reason(status) for row, status in bad[start:end]}
         found = (
             _parquet_rows(con, file, statuses) if file.format == "parquet" else _text_rows(file, statuses, delimiter)
         )

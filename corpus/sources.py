@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -104,12 +105,16 @@ def csv_source(path: Path, delimiter: str, width: int) -> str:
     )
 
 
-def check_columns(path: Path, found: list[str], wanted: dict[str, str]) -> None:
-    """Raise UsageError unless each wanted column is there once."""
+def check_columns(path: Path, found: list[str], wanted: dict[str, str], options: Mapping[str, str]) -> None:
+    """Raise UsageError unless each wanted column is there once.
+
+    Args:
+        found: the columns that are there.
+        wanted: column names by role.
+        options: the options that name them, by role.
+    """
     for role, column in wanted.items():
         if found.count(column) != 1:
             got = "no column" if column not in found else "more than one column"
             known = ", ".join(map(repr, found)) or "none"
-            raise UsageError(
-                f"--{role}-column", f"{got} {column!r} in {path}", f"Choose one of its columns: {known}."
-            )
+            raise UsageError(options[role], f"{got} {column!r} in {path}", f"Choose one of its columns: {known}.")

@@ -42,7 +42,13 @@ def user_table(
     con: duckdb.DuckDBPyConnection, path: Path, columns: UserColumns, ids: Vocabulary
 ) -> tuple[pa.Table, TableCounts]:
     """The users table by user number, with `catalogue.USER_SCHEMA`."""
-    readers: dict[str, _Reader] = {"country": _text, "device": _text, "age": _age, "gender": _text}
+    readers: dict[str, _Reader] = {
+        "country": _text,
+        "device": _text,
+        "age": _age,
+        "gender": _text,
+        "logged_in": _binary,
+    }
     return _aligned(con, path, columns.model_dump(), UserColumns().model_dump(), "user", readers, ids, USER_SCHEMA)
 
 
@@ -66,6 +72,14 @@ def _categories(x: str, type_: str) -> _Cell | None:
 def _time(x: str, type_: str) -> _Cell | None:
     time = sql.seconds(x, type_)
     return _Cell(time.value, f"NOT {time.missing} AND {time.wrong}") if time else None
+
+
+def _binary(x: str, type_: str) -> _Cell | None:
+    if type_ != "BOOLEAN" and sql.number(x, type_) is None:
+        return None
+    value = f"try_cast({x} AS BOOLEAN)"
+    missing = sql.blank(x) if type_ == "VARCHAR" else f"{x} IS NULL"
+    return _Cell(value, f"NOT {missing} AND {value} IS NULL")
 
 
 def _age(x: str, type_: str) -> _Cell | None:

@@ -9,8 +9,9 @@ from evaluation.metrics import Estimate, by_user, estimate
 from evaluation.ranking import rank_targets
 from evaluation.scorers import Scorer, VectorScorer
 from watchnext.errors import UsageError
-from watchnext.features import ContextArrays, Float32
+from watchnext.features import Float32
 from watchnext.histories import Histories, Int32, Int64
+from watchnext.inputs import UserInputs
 from watchnext.split import Split
 from watchnext.tower import UserTower
 
@@ -71,13 +72,11 @@ class Validator:
 
     Args:
         limit: at most this many users, drawn by `seed`.
-        context: [users + 1] rows of features; None without a users table.
+        inputs: what a tower reads of users.
     """
 
-    def __init__(
-        self, histories: Histories, split: Split, context: ContextArrays | None, limit: int, seed: int
-    ) -> None:
-        self.histories, self.split, self.context = histories, split, context
+    def __init__(self, inputs: UserInputs, split: Split, limit: int, seed: int) -> None:
+        self.inputs, self.split = inputs, split
         users = np.flatnonzero((split.valid > split.train) & (split.train > 0)).astype(np.int32)
         if not len(users):
             raise UsageError("holdout", "no user with watches before and after the cut", "Choose another holdout.")
@@ -87,7 +86,7 @@ class Validator:
 
     def __call__(self, item_vectors: Float32, tower: UserTower) -> dict[str, float]:
         """HR, recall and NDCG at 10, and recall at 50."""
-        scorer = VectorScorer(item_vectors, tower, self.histories, self.context)
-        ranks = rank_targets(scorer, self.histories, self.split.train, self.split.valid, self.users)
+        scorer = VectorScorer(item_vectors, tower, self.inputs)
+        ranks = rank_targets(scorer, self.inputs.histories, self.split.train, self.split.valid, self.users)
         found = by_user(ranks, 10) | {"recall@50": by_user(ranks, 50)["recall@50"]}
         return {name: float(values.mean()) for name, values in found.items()}

@@ -5,8 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from watchnext.features import ContextArrays, Float32
-from watchnext.histories import Histories, Int32, Int64
+from watchnext.features import Float32
+from watchnext.histories import Int32, Int64
+from watchnext.inputs import UserInputs
 from watchnext.tower import UserTower
 
 
@@ -29,19 +30,16 @@ class VectorScorer:
 
     Args:
         item_vectors: [items + 1, dim]; items whose vector is zero cannot be recommended.
-        context: [users + 1] rows of features; None without a users table.
+        inputs: what the tower reads of users.
     """
 
     item_vectors: Float32
     tower: UserTower
-    histories: Histories
-    context: ContextArrays | None = None
+    inputs: UserInputs
 
     def scores(self, users: Int32, ends: Int64) -> Float32:
         """[users, items + 1] dot products."""
-        prefixes = [self.histories[u][:end] for u, end in zip(users.tolist(), ends.tolist(), strict=True)]
-        context = None if self.context is None else self.context.rows(users)
-        scores: Float32 = self.tower.user_vectors(prefixes, context) @ self.item_vectors.T
+        scores: Float32 = self.tower.user_vectors(*self.inputs.at(users, ends)) @ self.item_vectors.T
         scores[:, ~self.item_vectors.any(1)] = -np.inf
         return scores
 

@@ -34,6 +34,8 @@ class Batch(NamedTuple):
     """1 where the position is an example, 0 where it is only context, capped away or padding."""
     user: Int32
     """User number."""
+    place: Int64
+    """Where in the histories' flat arrays the label is."""
 
 
 class Pieces(NamedTuple):
@@ -110,7 +112,7 @@ class BatchBuilder:
 
     def _capped(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""
-        flat, which, within = _spread(self.pieces.start, self.pieces.size)
+        flat, which, within = spread(self.pieces.start, self.pieces.size)
         is_example = within >= self.pieces.context[which]
         label, user = flat[is_example] + 1, self.pieces.user[which][is_example]
         order = np.lexsort((rng.random(len(label)), user))
@@ -146,7 +148,7 @@ class Epoch:
         low, high = np.searchsorted(self.row, [number * b.rows, (number + 1) * b.rows])
         piece = self.order[low:high]
         size, user = b.pieces.size[piece], b.pieces.user[piece]
-        flat, which, within = _spread(b.pieces.start[piece], size)
+        flat, which, within = spread(b.pieces.start[piece], size)
         row = self.row[low:high] - number * b.rows
         target = np.repeat(row * b.length + self.column[low:high], size) + within
         weight = within >= b.pieces.context[piece][which]
@@ -167,6 +169,7 @@ class Epoch:
             segment=placed(segment.astype(np.int32)),
             weight=placed(weight.astype(np.float32)),
             user=placed(user[which]),
+            place=placed(flat + 1),
         )
 
 
@@ -189,7 +192,7 @@ def pack(sizes: Int64, length: int) -> tuple[Int64, Int64]:
     return np.array(rows, np.int64), np.array(columns, np.int64)
 
 
-def _spread(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
+def spread(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
     """For ranges `start[i] .. start[i] + size[i]`: all their members, the range of each, its place in the range."""
     which = np.repeat(np.arange(len(size)), size)
     within = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)

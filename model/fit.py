@@ -11,12 +11,14 @@ from model.batches import BatchBuilder, Epoch
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
 from model.network import Network
 from model.prefetch import prefetch
+from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
-from model.step import Prepared, Preparer, Trainer
+from model.step import Trainer
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
-from watchnext.features import ContextArrays, FeatureSpec, Float32
-from watchnext.histories import Histories, Int64
+from watchnext.features import FeatureSpec, Float32
+from watchnext.histories import Int64
+from watchnext.inputs import UserInputs
 from watchnext.tower import UserTower
 
 METRIC = "ndcg@10"
@@ -31,22 +33,19 @@ class TrainingData:
     """What a network is fitted to.
 
     Args:
+        inputs: histories and everything else that is known of users.
         ends: [users + 1] how many watches of each user training may see.
         items: items in the vocabulary.
-        context: [users + 1] rows of features; None without a users table.
     """
 
-    histories: Histories
+    inputs: UserInputs
     ends: Int64
     items: int
     features: FeatureSpec
-    context: ContextArrays | None
 
     def counts(self) -> Int64:
         """[items + 1] watches of each item that training may see."""
-        h = self.histories
-        position = np.arange(len(h.items)) - np.repeat(h.offsets[:-1], h.lengths)
-        seen = h.items[position < np.repeat(self.ends, h.lengths)]
+        seen = self.inputs.histories.until(self.ends).items
         return np.bincount(seen, minlength=self.items + 1).astype(np.int64)
 
 
@@ -167,11 +166,10 @@ def fit(
     """
     counts = data.counts()
     sampler = NegativeSampler.of(counts, config.noise_exponent, config.seed)
-    builder = BatchBuilder.of(data.histories, data.ends, model, config)
+    builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config)
     if not builder.examples:
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     network = Network(model, data.features, data.items, config.seed)
-    context = data.context if network.uses_context else None
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     run = Run(
         config,
@@ -180,7 +178,7 @@ def fit(
         validate,
         Trainer(network, config),
         builder,
-        Preparer(sampler, config.negatives, context),
+        Preparer(sampler, config.negatives, model, data.features, data.inputs),
     )
     _resume(run, options)
     try:

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from model.encoders import encode
 from watchnext.config import ModelConfig
-from watchnext.features import REALS, FeatureSpec, Float32
-from watchnext.tower import UserTower, parts
+from watchnext.features import POWERS, REALS, FeatureSpec, Float32
+from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
 Dense = dict[str, Tensor]
@@ -31,23 +31,27 @@ class Network:
 
     def __init__(self, config: ModelConfig, features: FeatureSpec, items: int, seed: int) -> None:
         self.config, self.features, self.items = config, features, items
-        self.uses_context = config.context and not features.empty
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched", "item"]
         self.tables = {name: tf.Variable(_normal(rng, shape, std), name=name) for name in names}
+        if uses_searches(config, features):
+            shape = (features.search_tokens + 1, config.dim)
+            self.tables["search"] = tf.Variable(_normal(rng, shape, std), name="search")
         if config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
 
     def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
         config = self.config
-        width = config.dim * parts(config)
+        width = config.dim * (parts(config) + uses_searches(config, self.features))
         values = {}
-        if self.uses_context:
+        if uses_context(config, self.features):
             for name, known in (("country", self.features.countries), ("device", self.features.devices)):
                 values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
             width += 2 * CONTEXT_DIM + REALS
+        if uses_example_age(config, self.features):
+            width += POWERS
         for layer, units in enumerate(config.tower):
             values[f"kernel_{layer}"] = _normal(rng, (width, units), (2 / width) ** 0.5)  # He et al. 2015
             values[f"bias_{layer}"] = np.zeros(units, np.float32)
@@ -72,7 +76,8 @@ class Network:
             dense: values of `self.dense`.
             x: [rows, length, dim] embeddings of the watched items.
             segment: [rows, length] as in `batches.Batch`.
-            context: `country`, `device` [rows, length] and `reals` [rows, length, REALS]; empty without context.
+            context: what else the tower reads, [rows * length] rows each: `search` [.., dim], `country`, `device`,
+                `reals` [.., REALS], `age` [.., POWERS]; only those that it reads.
             kept: factors of dropout from `dropout_factors`; None outside training.
 
         Returns [rows * length, dim].
@@ -81,10 +86,12 @@ class Network:
         if kept:
             x *= tf.reshape(kept[0], [*x.shape[:2], 1])
         state = tf.reshape(encode(config, x, segment), [-1, parts(config), config.dim])
-        h = tf.reshape(state, [-1, parts(config) * config.dim])
-        if self.uses_context:
-            embedded = [tf.gather(dense[name], context[name]) for name in ("country", "device")]
-            h = tf.concat([h, *(tf.reshape(c, [-1, c.shape[-1]]) for c in (*embedded, context["reals"]))], 1)
+        inputs = [tf.reshape(state, [-1, parts(config) * config.dim])]
+        for name in ("search", "country", "device", "reals", "age"):
+            if name in context:
+                value = context[name]
+                inputs.append(tf.gather(dense[name], value) if name in dense else value)
+        h = tf.concat(inputs, 1)
         for layer in range(len(config.tower)):
             h = tf.nn.relu(h @ dense[f"kernel_{layer}"] + dense[f"bias_{layer}"])
             if kept:
@@ -115,7 +122,8 @@ class Network:
     def tower(self) -> UserTower:
         """The current weights as the numpy tower."""
         weights = {name: variable.numpy() for name, variable in self.dense.items()}
-        return UserTower(self.config, self.features, self.watched_table.numpy(), weights)
+        searched = self.tables["search"].numpy() if "search" in self.tables else None
+        return UserTower(self.config, self.features, self.watched_table.numpy(), weights, searched)
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores."""

@@ -4,72 +4,18 @@ The cost does not depend on the size of the catalogue: a batch touches at most 2
 function sees only these, as one dense block, and so do the gradients and the optimizer.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from model.batches import Batch
 from model.loss import sampled_softmax
 from model.network import Network, dropout_factors, scaled
 from model.optimizer import slots, update
-from model.sampler import NegativeSampler
+from model.prepare import Prepared
 from watchnext.config import TrainingConfig
-from watchnext.features import ContextArrays
-from watchnext.histories import Int32
 
 Tensor = Any
-
-
-class Prepared(NamedTuple):
-    """A batch as the step wants it: item numbers replaced by places in the list of touched rows."""
-
-    rows: Int32
-    """[2 x positions + negatives] touched rows of the tables, each once; the rest is 0."""
-    watched: Int32
-    """[rows, length] places in `rows`."""
-    label: Int32
-    """[positions] places in `rows`."""
-    negative: Int32
-    """[negatives] places in `rows`."""
-    segment: Int32
-    weight: np.ndarray
-    log_q: tuple[np.ndarray, np.ndarray]
-    context: dict[str, np.ndarray]
-
-
-class Preparer:
-    """What is done beside the step, in numpy, by another thread: drawing negatives, finding touched rows."""
-
-    def __init__(self, sampler: NegativeSampler, negatives: int, context: ContextArrays | None) -> None:
-        self.sampler, self.negatives, self.context = sampler, negatives, context
-
-    def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
-        """Prepare batch `number` of an epoch."""
-        negative = self.sampler.draw(self.negatives, epoch, number)
-        label = batch.label.ravel()
-        numbers = np.concatenate([batch.watched.ravel(), label, negative])
-        touched, inverse = np.unique(numbers, return_inverse=True)
-        rows = np.zeros(len(numbers), np.int32)
-        rows[: len(touched)] = touched
-        place: Int32 = inverse.astype(np.int32)
-        positions = len(label)
-        log_q = self.sampler.log_q
-        return Prepared(
-            rows,
-            place[:positions].reshape(batch.watched.shape),
-            place[positions : 2 * positions],
-            place[2 * positions :],
-            batch.segment,
-            batch.weight.ravel(),
-            (np.where(batch.weight.ravel() > 0, log_q[label], 0.0).astype(np.float32), log_q[negative]),
-            self._context(batch.user),
-        )
-
-    def _context(self, user: Int32) -> dict[str, np.ndarray]:
-        if self.context is None:
-            return {}
-        return {name: values[user] for name, values in self.context._asdict().items()}
 
 
 class Trainer:
@@ -104,15 +50,18 @@ class Trainer:
         """Apply one batch; returns the mean loss in nats and the number of examples, both scalars."""
         self.step_count.assign_add(1)
         tables = self.network.tables
-        blocks = {name: tf.gather(table, batch.rows) for name, table in tables.items()}
-        states = {name: [tf.gather(s, batch.rows) for s in self.table_slots[name]] for name in tables}
+        rows = dict.fromkeys(tables, batch.rows)
+        if batch.searches is not None:
+            rows["search"] = batch.searches.tokens
+        blocks = {name: tf.gather(table, rows[name]) for name, table in tables.items()}
+        states = {name: [tf.gather(s, rows[name]) for s in self.table_slots[name]] for name in tables}
         seed = tf.stack([tf.constant(self.config.seed * 1000, tf.int64), self.step_count])
         kept = dropout_factors(self.network.config, self.config.dropout, batch.label.shape[0], seed)
         loss, blocks, states = self._core(batch, blocks, states, self.step_count, kept)
         for name, table in tables.items():
-            table.scatter_update(tf.IndexedSlices(blocks[name], batch.rows))
+            table.scatter_update(tf.IndexedSlices(blocks[name], rows[name]))
             for slot, state in zip(self.table_slots[name], states[name], strict=True):
-                slot.scatter_update(tf.IndexedSlices(state, batch.rows))
+                slot.scatter_update(tf.IndexedSlices(state, rows[name]))
         return loss
 
     def _on_rows(
@@ -155,7 +104,10 @@ class Trainer:
         network = self.network
         watched = blocks["item" if network.config.tied else "watched"]
         x = tf.gather(watched, batch.watched) * tf.cast(batch.segment > 0, tf.float32)[..., None]
-        users = network.user_vectors(dense, x, batch.segment, batch.context, kept)
+        context = dict(batch.context)
+        if batch.searches is not None:
+            context["search"] = tf.matmul(batch.searches.weights, blocks["search"])
+        users = network.user_vectors(dense, x, batch.segment, context, kept)
         vectors = scaled(network.config, blocks["item"])
         if network.config.bias:
             vectors = tf.concat([vectors, blocks["item_bias"]], 1)

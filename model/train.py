@@ -1,7 +1,7 @@
 """From a corpus to an export: fit with early stopping, fit again on everything if asked, compute all user vectors."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.progress import Progress as ProgressBar
@@ -10,8 +10,8 @@ from corpus.corpus import Corpus
 from model.fit import Fitted, TrainingData, Validate, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
-from watchnext.features import ContextArrays, FeatureSpec, Float32
-from watchnext.histories import Histories
+from watchnext.features import FeatureSpec, Float32
+from watchnext.inputs import UserInputs, user_inputs
 from watchnext.split import HoldoutName, Split
 from watchnext.tower import UserTower
 
@@ -49,21 +49,23 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
 
     Checkpoints go to two folders below `options.checkpoints`, one for each fit, and are deleted by `clean`.
     """
-    context = None if features.empty else features.encode_table(corpus.user_table)
-    split, histories = plan.holdout.split, corpus.histories
-    data = TrainingData(histories, split.train, len(corpus.items), features, context)
+    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
+    data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
     fingerprint = f"{plan.holdout.name} {plan.holdout.share} {sorted(corpus.manifest.files.items())}"
     first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:
         fitted = _refit(data, fitted, plan, options, bar, fingerprint)
-    return _export(corpus, features, context, plan, fitted, bar)
+    return _export(corpus, inputs, plan, fitted, bar)
 
 
 def _refit(
     data: TrainingData, fitted: Fitted, plan: Plan, options: RunOptions, bar: ProgressBar, fingerprint: str
 ) -> Fitted:
-    everything = TrainingData(data.histories, data.histories.lengths, data.items, data.features, data.context)
+    histories = data.inputs.histories
+    features = data.features.with_window(histories.times)
+    inputs = replace(data.inputs, window_end=features.window_end)
+    everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
     second = options.model_copy(update={"checkpoints": options.checkpoints / "refit"})
     again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}")
@@ -75,10 +77,8 @@ def clean(options: RunOptions) -> None:
     shutil.rmtree(options.checkpoints, ignore_errors=True)
 
 
-def _export(
-    corpus: Corpus, features: FeatureSpec, context: ContextArrays | None, plan: Plan, fitted: Fitted, bar: ProgressBar
-) -> Export:
-    users = user_vectors(fitted.tower, corpus.histories, context, bar)
+def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar: ProgressBar) -> Export:
+    users = user_vectors(fitted.tower, inputs, bar)
     manifest = ExportManifest(
         created=corpus.manifest.created,
         files={},
@@ -87,7 +87,7 @@ def _export(
         dim=users.shape[1],
         model=plan.model,
         training=plan.training,
-        features=features,
+        features=fitted.tower.features,
         holdout="none" if plan.refit else plan.holdout.name,
         holdout_share=plan.holdout.share,
         epochs=fitted.epochs,
@@ -98,22 +98,24 @@ def _export(
         item_vectors=fitted.item_vectors,
         user_vectors=users,
         watched_vectors=fitted.tower.watched,
-        tower=fitted.tower.weights,
+        search_vectors=fitted.tower.searched,
+        weights=fitted.tower.weights,
         item_counts=fitted.counts,
         items=corpus.items,
         users=corpus.users,
         catalogue=corpus.catalogue,
         user_table=corpus.user_table,
         histories=corpus.histories,
+        search_tokens=corpus.search_tokens,
+        searches=corpus.searches,
     )
 
 
-def user_vectors(tower: UserTower, histories: Histories, context: ContextArrays | None, bar: ProgressBar) -> Float32:
+def user_vectors(tower: UserTower, inputs: UserInputs, bar: ProgressBar) -> Float32:
     """[users + 1, dim] the vector of every user from the whole history; row 0 for an empty one."""
     parts = []
-    starts = range(0, len(histories), USER_BLOCK)
-    for start in bar.track(starts, description="user vectors"):
-        block = np.arange(start, min(start + USER_BLOCK, len(histories)), dtype=np.int32)
-        rows = None if context is None else context.rows(block)
-        parts.append(tower.user_vectors([histories[u] for u in block.tolist()], rows))
+    lengths = inputs.histories.lengths
+    for start in bar.track(range(0, len(lengths), USER_BLOCK), description="user vectors"):
+        block = np.arange(start, min(start + USER_BLOCK, len(lengths)), dtype=np.int32)
+        parts.append(tower.user_vectors(*inputs.at(block, lengths[block])))
     return np.concatenate(parts)

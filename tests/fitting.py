@@ -14,6 +14,7 @@ from model.fit import Fitted, TrainingData, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories
+from watchnext.inputs import UserInputs
 from watchnext.split import split
 
 ITEMS, USERS, LENGTH = 30, 240, 9
@@ -33,10 +34,10 @@ def train_on_circle(folder: Path, resume: bool = False, steps: int | None = None
     """Train with the last watch of each user held out for validation."""
     histories = circle()
     cut = split(histories, "last")
-    data = TrainingData(histories, cut.train, ITEMS, FeatureSpec(), None)
+    data = TrainingData(UserInputs(histories), cut.train, ITEMS, FeatureSpec())
     options = RunOptions(checkpoints=folder, checkpoint_steps=steps, resume=resume, progress=False)
     training = TRAINING.model_copy(update=changes)
-    validate = Validator(histories, cut, None, 5000, seed=0)
+    validate = Validator(UserInputs(histories), cut, 5000, seed=0)
     with Progress(disable=True) as bar:
         return fit(data, MODEL, training, options, bar, validate, "circle")
 

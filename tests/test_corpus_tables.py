@@ -47,8 +47,8 @@ def test_items_by_hand(tmp_path: Path, log: str) -> None:
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_users_in_all_formats(tmp_path: Path, log: str, ending: str) -> None:
     rows: list[dict[str, Any]] = [
-        {"id": "v", "country": "DE", "device": "tv", "age": "abc", "gender": "f"},
-        {"id": "u", "country": "", "device": None, "age": "31.5", "gender": "M"},
+        {"id": "v", "country": "DE", "device": "tv", "age": "abc", "gender": "f", "logged_in": "1"},
+        {"id": "u", "country": "", "device": None, "age": "31.5", "gender": "M", "logged_in": "perhaps"},
     ]
     path = tmp_path / f"users.{ending}"
     if ending == "parquet":
@@ -60,12 +60,12 @@ def test_users_in_all_formats(tmp_path: Path, log: str, ending: str) -> None:
         path.write_text("\n".join(map(",".join, lines)))
     corpus = ingest(options(log, tmp_path / "c", users=path, user_columns={"user": "id"}))
     assert Corpus.open(tmp_path / "c").user_table.to_pylist() == [
-        {"country": None, "device": None, "age": None, "gender": None},
-        {"country": None, "device": None, "age": 31.5, "gender": "M"},
-        {"country": "DE", "device": "tv", "age": None, "gender": "f"},
+        {"country": None, "device": None, "age": None, "gender": None, "logged_in": None},
+        {"country": None, "device": None, "age": 31.5, "gender": "M", "logged_in": None},
+        {"country": "DE", "device": "tv", "age": None, "gender": "f", "logged_in": True},
     ]
     assert corpus.manifest.user_table
-    assert corpus.manifest.user_table.malformed == {"age": 1}
+    assert corpus.manifest.user_table.malformed == {"age": 1, "logged_in": 1}
 
 
 def test_lists_and_integer_ids(tmp_path: Path) -> None:

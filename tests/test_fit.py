@@ -15,14 +15,16 @@ from evaluation.scorers import Popularity, VectorScorer
 from model.batches import BatchBuilder
 from model.fit import TrainingData, fit
 from model.network import Network
+from model.prepare import Preparer
 from model.sampler import NegativeSampler
-from model.step import Preparer, Trainer
+from model.step import Trainer
 from tests.fitting import ITEMS, MODEL, TRAINING, circle, train_on_circle
 from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import RunOptions
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, UserContext
 from watchnext.histories import Histories
+from watchnext.inputs import UserInputs, user_inputs
 from watchnext.split import Split, split
 
 NEWEST = "step-*"
@@ -44,7 +46,9 @@ def test_the_next_item_on_the_circle_is_found_and_popularity_does_not_find_it(tm
     histories = circle()
     held = split(histories, "last")
     cut = Split(held.train, held.train, held.valid)
-    model = evaluate(VectorScorer(fitted.item_vectors, fitted.tower, histories), histories, cut, fitted.counts, (1,))
+    model = evaluate(
+        VectorScorer(fitted.item_vectors, fitted.tower, UserInputs(histories)), histories, cut, fitted.counts, (1,)
+    )
     popular = evaluate(Popularity(fitted.counts), histories, cut, fitted.counts, (1,))
     assert model.metrics["hr@1"].value > 0.95
     assert popular.metrics["hr@1"].value < 0.3
@@ -110,7 +114,7 @@ def test_what_only_the_country_decides_is_learned_from_the_country(tmp_path: Pat
         [{}, *({"country": "NO" if n else "PT"} for n in norwegian.tolist())], schema=USER_SCHEMA
     )
     features = FeatureSpec.fit(table)
-    data = TrainingData(histories, histories.lengths, 3, features, features.encode_table(table))
+    data = TrainingData(user_inputs(features, histories, table), histories.lengths, 3, features)
     with Progress(disable=True) as bar:
         training = TRAINING.model_copy(update={"epochs": 40})
         fitted = fit(data, MODEL, training, RunOptions(checkpoints=tmp_path), bar)
@@ -127,7 +131,9 @@ def test_only_touched_rows_of_a_table_change() -> None:
     counts = np.bincount(histories.items, minlength=1001)
     trainer = Trainer(network, TRAINING)
     batch = BatchBuilder.of(histories, histories.lengths, MODEL, TRAINING).epoch(0).batch(0)
-    prepared = Preparer(NegativeSampler.of(counts, 0.75, 0), 20, None)(batch, 0, 0)
+    prepared = Preparer(NegativeSampler.of(counts, 0.75, 0), 20, MODEL, FeatureSpec(), UserInputs(histories))(
+        batch, 0, 0
+    )
     before = {name: slot.numpy() for name, slot in trainer.variables().items()}
     trainer.step(prepared)
     untouched = np.setdiff1d(np.arange(1001), prepared.rows)

@@ -1,18 +1,22 @@
 """The numpy tower that serves equals the TensorFlow network that was trained, and both equal sums done by hand."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from model.batches import BatchBuilder
-from model.network import Network
+from model.batches import Batch, BatchBuilder
+from model.network import CONTEXT_DIM, Network
+from model.prepare import Preparer
+from model.sampler import NegativeSampler
 from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig, TrainingConfig
-from watchnext.features import FeatureSpec, UserContext
+from watchnext.features import POWERS, REALS, FeatureSpec, Float32, UserContext
 from watchnext.histories import Histories
+from watchnext.inputs import user_inputs
 from watchnext.tower import UserTower, lag_weights
 
 USERS = pa.table(
@@ -21,6 +25,7 @@ USERS = pa.table(
         pa.array([None, "tv", "phone", None, "tv"], pa.large_string()),
         pa.array([None, 20, 40, 60, None], pa.float32()),
         pa.array([None, "f", "Male", "other", None], pa.large_string()),
+        pa.array([None, True, False, None, True], pa.bool_()),
     ],
     schema=USER_SCHEMA,
 )
@@ -34,34 +39,74 @@ CONFIGS = [
 ]
 
 
+SEARCHES = Histories.of([[1, 2, 3], [4] * 70 + [2, 1], [], [7]], [[1, 1, 90], [*range(72)], [], [0]])
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.similarity}")
-@pytest.mark.parametrize("with_context", [True, False])
-def test_numpy_equals_tensorflow_at_every_position(config: ModelConfig, with_context: bool) -> None:
+@pytest.mark.parametrize("everything", [True, False])
+def test_numpy_equals_tensorflow_at_every_position(config: ModelConfig, everything: bool) -> None:
     rng = np.random.default_rng(1)
     rows = [rng.integers(1, 30, n).tolist() for n in (3, 200, 7, 1)]
     histories = Histories.of(rows)
-    features = FeatureSpec.fit(USERS) if with_context else FeatureSpec()
-    context = features.encode_table(USERS)
+    config = config.model_copy(update={"example_age": everything})
+    features = FeatureSpec.fit(USERS, 7, histories.times) if everything else FeatureSpec()
+    inputs = user_inputs(features, histories, USERS, SEARCHES if everything else None)
     network = Network(config, features, 29, seed=4)
     for variable in network.variables().values():
         variable.assign(tf.random.normal(variable.shape, stddev=0.5, seed=5))
     tower = network.tower()
-    builder = BatchBuilder.of(histories, histories.lengths, config, TrainingConfig(batch_examples=256))
+    training = TrainingConfig(batch_examples=256)
+    builder = BatchBuilder.of(histories, histories.lengths, config, training)
+    preparer = Preparer(NegativeSampler.of(np.ones(30, np.int64), 1, 0), 5, config, features, inputs)
     compared = 0
     for batch in builder.epoch(0).batches():
-        x = tf.gather(network.watched_table, batch.watched) * tf.cast(batch.segment > 0, tf.float32)[..., None]
-        batch_context = {n: v[batch.user] for n, v in context._asdict().items()} if with_context else {}
-        got = network.user_vectors(network.dense, x, batch.segment, batch_context).numpy()
+        got = every_position(network, preparer, batch)
         for place in np.flatnonzero(batch.weight):
-            user, label = int(batch.user.flat[place]), int(batch.label.flat[place])
-            row, t = divmod(int(place), batch.watched.shape[1])
-            same = batch.segment[row] == batch.segment[row, t]
-            prefix = batch.watched[row, : t + 1][same[: t + 1]]
-            alone = tower.user_vectors([prefix], context.rows(np.array([user], np.int32)) if with_context else None)
+            user = np.array([batch.user.flat[place]], np.int32)
+            end = batch.place.flat[place] - histories.offsets[user]
+            alone = tower.user_vectors(*inputs.at(user, end))
             assert got[place] == pytest.approx(alone[0, : config.dim], abs=1e-5)
-            assert label in rows[user - 1]
             compared += 1
     assert compared == 2 + 199 + 6
+
+
+def every_position(network: Network, preparer: Preparer, batch: Batch) -> Float32:
+    """What training computes for all positions of a batch."""
+    x = tf.gather(network.watched_table, batch.watched) * tf.cast(batch.segment > 0, tf.float32)[..., None]
+    context: dict[str, Any] = dict(preparer.context(batch))
+    if "search" in network.tables:
+        bags = preparer.bags(batch)
+        context["search"] = bags.weights @ tf.gather(network.tables["search"], bags.tokens)
+    vectors: Float32 = network.user_vectors(network.dense, x, batch.segment, context).numpy()
+    return vectors
+
+
+def test_every_feature_is_a_switch() -> None:
+    features = FeatureSpec.fit(USERS, 7, np.array([5, 9]))
+    off = ModelConfig(dim=4, context=False, searches=False, example_age=False)
+    on = off.model_copy(update={"context": True, "searches": True, "example_age": True})
+    few, many = (Network(config, features, 5, seed=0) for config in (off, on))
+    assert set(many.variables()) - set(few.variables()) == {"table/search", "dense/country", "dense/device"}
+    widths = [network.dense["kernel_0"].shape[0] for network in (few, many)]
+    assert widths[1] - widths[0] == 4 + 2 * CONTEXT_DIM + REALS + POWERS
+
+
+def test_search_tokens_are_averaged_and_example_age_is_zero_unless_given_by_hand() -> None:
+    config = ModelConfig(
+        dim=1, encoder="mean", tower=(), residual=False, similarity="dot", search_tokens=2, example_age=True
+    )
+    features = FeatureSpec(search_tokens=3, example_age_quantiles=(0.0, 10.0), window_end=10)
+    weights = {
+        "kernel_out": np.array([[0], [1], [100], [1000], [10000]], np.float32),
+        "bias_out": np.zeros(1, np.float32),
+    }
+    searched = np.array([[9], [1], [2], [4]], np.float32)
+    tower = UserTower(config, features, np.zeros((2, 1), np.float32), weights, searched)
+    nothing = [np.zeros(0, np.int32)] * 3
+    tokens = [np.array(t, np.int32) for t in ([3, 1, 2], [3], [])]
+    assert tower.user_vectors(nothing, tokens=tokens)[:, 0].tolist() == [1.5, 4, 0]
+    aged = tower.user_vectors(nothing, example_age=np.array([0, 5, 99]))[:, 0]
+    assert aged == pytest.approx([0, 50 + 250 + 10000 * 0.5**0.5, 11100])
 
 
 def test_encoder_by_hand() -> None:
@@ -94,11 +139,13 @@ def test_context_features_by_hand() -> None:
     spec = FeatureSpec.fit(USERS)
     assert spec.countries == ("NO", "PT")
     assert spec.devices == ("tv", "phone")
-    arrays = spec.encode([UserContext("PT", "tv", 30, "F"), UserContext("XX", None, None, None), UserContext(age=99)])
+    arrays = spec.encode(
+        [UserContext("PT", "tv", 30, "F", True), UserContext("XX", None, None, None), UserContext(age=99)]
+    )
     assert arrays.country.tolist() == [2, 0, 0]
     assert arrays.device.tolist() == [1, 0, 0]
     # 30 is half-way from the youngest (20) to the median (40): quantile 1/4
-    assert arrays.reals[0] == pytest.approx([1, 0.25, 0.0625, 0.5, 0])
-    assert arrays.reals[1] == pytest.approx([0, 0, 0, 0, 0.5])
-    assert arrays.reals[2] == pytest.approx([1, 1, 1, 1, 0.5])
-    assert FeatureSpec.fit(USERS.slice(0, 1)).empty
+    assert arrays.reals[0] == pytest.approx([1, 0.25, 0.0625, 0.5, 0, 1])
+    assert arrays.reals[1] == pytest.approx([0, 0, 0, 0, 0.5, 0.5])
+    assert arrays.reals[2] == pytest.approx([1, 1, 1, 1, 0.5, 0.5])
+    assert not FeatureSpec.fit(USERS.slice(0, 1)).has_context

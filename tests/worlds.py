@@ -50,7 +50,7 @@ def make_export(
         item_vectors=item_vectors,
         user_vectors=user_vectors,
         watched_vectors=np.zeros((items + 1, dim), np.float32),
-        tower={"w": np.zeros((dim, dim), np.float32)},
+        weights={"w": np.zeros((dim, dim), np.float32)},
         item_counts=np.bincount(histories.items, minlength=items + 1).astype(np.int64),
         items=Vocabulary([f"i{n}" for n in range(1, items + 1)]),
         users=Vocabulary([f"u{n}" for n in range(1, users + 1)]),

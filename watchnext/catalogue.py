@@ -21,6 +21,7 @@ USER_SCHEMA = pa.schema(
         ("device", pa.large_string()),
         ("age", pa.float32()),
         ("gender", pa.large_string()),
+        ("logged_in", pa.bool_()),
     ]
 )
 """Row n belongs to user number n; row 0 is null. `age` is in years."""

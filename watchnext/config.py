@@ -48,7 +48,15 @@ class ModelConfig(Closed):
     bias: bool = False
     """Whether every item has a bias; it becomes one more dimension of the item vectors (paper, 3.1: none)."""
     context: bool = True
-    """Whether country, device, age and gender enter the tower when the corpus has a users table (paper, 3.3)."""
+    """Whether country, device, age, gender and logged-in state enter the tower where the corpus has them (3.3)."""
+    searches: bool = True
+    """Whether the words and pairs of words of recent searches are embedded, averaged and enter the tower when the
+    corpus has searches (paper, 3.3)."""
+    search_tokens: int = Field(50, ge=1)
+    """How many of a user's last search tokens are averaged (paper, 3.5: 50)."""
+    example_age: bool = False
+    """Whether the tower is told in training how old an example is, and 0 at serving, so that it does not prefer what
+    was popular in the middle of the training window (paper, 3.3). Needs a log with real times."""
 
 
 class TrainingConfig(Closed):
@@ -111,6 +119,7 @@ PRESETS = {
             residual=False,
             tied=False,
             similarity="dot",
+            example_age=True,
         ),
         training=TrainingConfig(examples_per_user=100, learning_rate=1e-3),
     ),

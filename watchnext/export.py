@@ -3,11 +3,14 @@
     item_vectors.npy       float32 [items + 1, dim]  rows of the softmax weights; row 0 and never-trained items are 0
     user_vectors.npy       float32 [users + 1, dim]  last hidden layer for each whole history; row 0: empty history
     watched_vectors.npy    float32 [items + 1, d]    input embeddings
+    search_vectors.npy     float32 [search tokens + 1, d]  embeddings of search tokens; only with searches
     tower.safetensors      all other weights
     item_counts.npy        int64 [items + 1]         watches the model was trained on
     item_vocabulary.arrow  user_vocabulary.arrow     ids
     catalogue.arrow        users.arrow               what is known about items and users
     histories/             items.npy, times.npy, offsets.npy
+    searches/              the same of search tokens; only with searches
+    search_vocabulary.arrow  search tokens; only with searches
     manifest.json          configuration, metrics, checksums
 
 The score of an item for a user is the dot product of their vectors, always.
@@ -28,10 +31,13 @@ from watchnext.errors import CorruptError
 from watchnext.features import FeatureSpec, Float32
 from watchnext.files import Manifest, atomic_folder
 from watchnext.histories import Histories, Int64
+from watchnext.inputs import UserInputs, user_inputs
 from watchnext.split import HoldoutName
+from watchnext.tower import UserTower
 from watchnext.vocabulary import Vocabulary
 
-HISTORIES = "histories"
+HISTORIES, SEARCHES = "histories", "searches"
+SEARCH_VECTORS, SEARCH_VOCABULARY = "search_vectors.npy", "search_vocabulary.arrow"
 
 
 class ExportManifest(Manifest):
@@ -65,13 +71,16 @@ class Export:
     item_vectors: Float32
     user_vectors: Float32
     watched_vectors: Float32
-    tower: dict[str, Float32]
+    weights: dict[str, Float32]
     item_counts: Int64
     items: Vocabulary
     users: Vocabulary
     catalogue: Catalogue
     user_table: pa.Table
     histories: Histories
+    search_vectors: Float32 | None = None
+    search_tokens: Vocabulary | None = None
+    searches: Histories | None = None
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True) -> Self:
@@ -89,22 +98,37 @@ class Export:
             manifest.verify(folder)
         try:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-            tower = load_file(folder / "tower.safetensors")
+            weights = load_file(folder / "tower.safetensors")
             histories = Histories.open(folder / HISTORIES)
+            searches = Histories.open(folder / SEARCHES) if (folder / SEARCHES).is_dir() else None
+            vectors = folder / SEARCH_VECTORS
+            search_vectors = np.load(vectors, mmap_mode="r") if vectors.is_file() else None
         except (OSError, ValueError, EOFError, SafetensorError) as error:
             raise CorruptError(str(folder), error, "Restore the export or train again.") from error
         export = cls(
             manifest=manifest,
-            tower=tower,
+            weights=weights,
             items=Vocabulary.open(folder / "item_vocabulary.arrow"),
             users=Vocabulary.open(folder / "user_vocabulary.arrow"),
             catalogue=Catalogue.open(folder / "catalogue.arrow"),
             user_table=open_table(folder / "users.arrow", USER_SCHEMA),
             histories=histories,
+            search_vectors=search_vectors,
+            search_tokens=Vocabulary.open(folder / SEARCH_VOCABULARY) if searches else None,
+            searches=searches,
             **arrays,
         )
         export.check_shapes(folder)
         return export
+
+    def tower(self) -> UserTower:
+        """The network from histories to user vectors."""
+        about = self.manifest
+        return UserTower(about.model, about.features, self.watched_vectors, self.weights, self.search_vectors)
+
+    def inputs(self) -> UserInputs:
+        """What the tower reads of the export's users."""
+        return user_inputs(self.manifest.features, self.histories, self.user_table, self.searches)
 
     def check_shapes(self, folder: Path) -> None:
         """Raise CorruptError unless all parts have the sizes that the manifest gives."""
@@ -120,6 +144,12 @@ class Export:
             "users": ((self.user_table.num_rows,), (users + 1,)),
             "histories": ((len(self.histories),), (users + 1,)),
         }
+        tokens = self.manifest.features.search_tokens
+        if self.search_tokens is not None and self.searches is not None:
+            wanted["search_vocabulary"] = ((len(self.search_tokens),), (tokens,))
+            wanted["searches"] = ((len(self.searches),), (users + 1,))
+        if self.search_vectors is not None:
+            wanted["search_vectors"] = (self.search_vectors.shape[:1], (tokens + 1,))
         for name, (got, want) in wanted.items():
             if got != want:
                 raise CorruptError(
@@ -136,12 +166,18 @@ def write_export(export: Export, folder: Path) -> ExportManifest:
     with atomic_folder(folder) as temporary:
         for name in _ARRAYS:
             np.save(temporary / f"{name}.npy", getattr(export, name))
-        save_file(export.tower, temporary / "tower.safetensors")
+        save_file(export.weights, temporary / "tower.safetensors")
         export.items.save(temporary / "item_vocabulary.arrow")
         export.users.save(temporary / "user_vocabulary.arrow")
         save_table(export.catalogue.table, temporary / "catalogue.arrow")
         save_table(export.user_table, temporary / "users.arrow")
         (temporary / HISTORIES).mkdir()
         export.histories.save(temporary / HISTORIES)
+        if export.searches is not None and export.search_tokens is not None:
+            (temporary / SEARCHES).mkdir()
+            export.searches.save(temporary / SEARCHES)
+            export.search_tokens.save(temporary / SEARCH_VOCABULARY)
+        if export.search_vectors is not None:
+            np.save(temporary / SEARCH_VECTORS, export.search_vectors)
         about = export.manifest.model_dump(exclude={"created", "files"})
         return ExportManifest.seal(temporary, **about)

@@ -1,12 +1,13 @@
 """What is known about a user at the moment of asking, as arrays. The only feature code: training and serving call it.
 
-Paper (Covington et al. 2016), sections 3.3 and 4.1: region and device are embedded; age and gender enter as reals
-in [0, 1]; a continuous feature x is quantile-normalised and enters with its square and its square root.
+Paper (Covington et al. 2016): region and device are embedded; gender, logged-in state and age enter as reals in
+[0, 1] (3.3); so does the age of a training example, which is 0 at serving (3.3); a continuous feature x is
+quantile-normalised and enters with its square and its square root (4.1).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from watchnext.catalogue import USER_SCHEMA
-from watchnext.histories import Int32
+from watchnext.histories import Int32, Int64
 
 Float32 = NDArray[np.float32]
 
 QUANTILES = 101
 GENDERS = {"f": 0.0, "female": 0.0, "m": 1.0, "male": 1.0}
-REALS = 5
-"""Columns of `ContextArrays.reals`: age known, age, age squared, root of age, gender."""
+REALS = 6
+"""Columns of `ContextArrays.reals`: age known, age, age squared, root of age, gender, logged in."""
+POWERS = 3
+"""Columns of a continuous feature: itself, its square, its root."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class UserContext:
         device: any name, as in the users table.
         age: years.
         gender: f, female, m or male, any case; other values count as unknown.
+        logged_in: whether the user is logged in.
     """
 
     country: str | None = None
     device: str | None = None
     age: float | None = None
     gender: str | None = None
+    logged_in: bool | None = None
 
 
 class ContextArrays(NamedTuple):
@@ -67,24 +72,47 @@ class FeatureSpec(BaseModel):
     """Ages in years at 0 %, 1 %, ... 100 % of the users; empty when no age is known."""
     genders: bool = False
     """Whether any gender is known."""
+    logged_in: bool = False
+    """Whether of any user it is known if they are logged in."""
+    search_tokens: int = 0
+    """Tokens in the search vocabulary; 0 without searches."""
+    window_end: int = 0
+    """Time of the last watch that was trained on, seconds since 1970: where the age of an example is 0."""
+    example_age_quantiles: tuple[float, ...] = ()
+    """Ages of training examples in seconds at 0 %, 1 %, ... 100 %; empty when all watches have one time."""
 
     @classmethod
-    def fit(cls, users: pa.Table) -> Self:
-        """Learn vocabularies and quantiles from a users table (`catalogue.USER_SCHEMA`)."""
-        ages = pc.drop_null(users.column("age")).to_numpy()
-        quantiles = np.quantile(ages, np.linspace(0, 1, QUANTILES)).tolist() if len(ages) else []
+    def fit(cls, users: pa.Table, search_tokens: int = 0, times: Int64 | None = None) -> Self:
+        """Learn vocabularies and quantiles.
+
+        Args:
+            users: a users table (`catalogue.USER_SCHEMA`).
+            search_tokens: tokens in the search vocabulary.
+            times: [watches] times of the watches that are trained on; None leaves the training window out.
+        """
         known = pc.is_in(pc.utf8_lower(users.column("gender")), pa.array(GENDERS, pa.large_string()))
-        return cls(
+        spec = cls(
             countries=_by_frequency(users.column("country")),
             devices=_by_frequency(users.column("device")),
-            age_quantiles=tuple(quantiles),
+            age_quantiles=_quantiles(pc.drop_null(users.column("age")).to_numpy()),
             genders=bool(pc.any(known).as_py()),
+            logged_in=users.column("logged_in").null_count < users.num_rows,
+            search_tokens=search_tokens,
         )
+        return spec if times is None else spec.with_window(times)
+
+    def with_window(self, times: Int64) -> Self:
+        """The same with the training window and the example ages of these watches: [watches] seconds since 1970."""
+        if not len(times):
+            return self.model_copy(update={"window_end": 0, "example_age_quantiles": ()})
+        end = int(times.max())
+        ages = _quantiles(end - times) if times.min() < end else ()
+        return self.model_copy(update={"window_end": end, "example_age_quantiles": ages})
 
     @property
-    def empty(self) -> bool:
-        """True when nothing at all is known about users, so that a model needs no context input."""
-        return not (self.countries or self.devices or self.age_quantiles or self.genders)
+    def has_context(self) -> bool:
+        """Whether anything is known about users that a model could read."""
+        return bool(self.countries or self.devices or self.age_quantiles or self.genders or self.logged_in)
 
     def encode(self, contexts: Sequence[UserContext]) -> ContextArrays:
         """The features of some users: [contexts] rows."""
@@ -101,18 +129,38 @@ class FeatureSpec(BaseModel):
         return ContextArrays(
             _numbers(users.column("country"), self.countries),
             _numbers(users.column("device"), self.devices),
-            np.column_stack([*self._age(users.column("age")), _gender(users.column("gender"))]),
+            np.column_stack(
+                [self._age(users.column("age")), _gender(users.column("gender")), _binary(users.column("logged_in"))]
+            ),
         )
 
-    def _age(self, column: pa.ChunkedArray) -> tuple[Float32, ...]:
-        years = column.to_numpy().astype(np.float32)
-        known = ~np.isnan(years)
-        if not self.age_quantiles:
-            known[:] = False
-        grid = np.asarray(self.age_quantiles or (0.0, 1.0), np.float32)
-        share = np.linspace(0, 1, len(grid))
-        x = np.where(known, np.interp(np.where(known, years, 0), grid, share), 0).astype(np.float32)
-        return known.astype(np.float32), x, x**2, np.sqrt(x)
+    def encode_example_age(self, seconds: Int64) -> Float32:
+        """[examples, POWERS] how long before the end of the training window each example is; negative counts as 0."""
+        return continuous(np.maximum(seconds, 0).astype(np.float64), self.example_age_quantiles)
+
+    def _age(self, column: pa.ChunkedArray) -> Float32:
+        years = column.to_numpy().astype(np.float64)
+        known = ~np.isnan(years) & bool(self.age_quantiles)
+        powers = continuous(np.where(known, years, 0), self.age_quantiles or (0.0, 1.0))
+        return np.column_stack([known, powers * known[:, None]]).astype(np.float32)
+
+
+def continuous(values: NDArray[np.float64], quantiles: tuple[float, ...]) -> Float32:
+    """[values, POWERS] x, its square and its root, where x in [0, 1] is the share of smaller values (paper, 4.1).
+
+    Args:
+        values: [values] in the unit of the quantiles.
+        quantiles: values at equally spaced shares from 0 to 1, between which x is interpolated.
+
+    >>> continuous(np.array([15.0]), (10.0, 20.0, 40.0)).round(4).tolist()
+    [[0.25, 0.0625, 0.5]]
+    """
+    x = np.interp(values, quantiles, np.linspace(0, 1, len(quantiles)))
+    return np.column_stack([x, x**2, np.sqrt(x)]).astype(np.float32)
+
+
+def _quantiles(values: NDArray[Any]) -> tuple[float, ...]:
+    return tuple(np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist()) if len(values) else ()
 
 
 def _by_frequency(column: pa.ChunkedArray) -> tuple[str, ...]:
@@ -129,3 +177,7 @@ def _numbers(column: pa.ChunkedArray, known: tuple[str, ...]) -> Int32:
 def _gender(column: pa.ChunkedArray) -> Float32:
     values = [GENDERS.get((g or "").lower(), 0.5) for g in column.to_pylist()]
     return np.array(values, np.float32)
+
+
+def _binary(column: pa.ChunkedArray) -> Float32:
+    return np.array([0.5 if value is None else float(value) for value in column.to_pylist()], np.float32)

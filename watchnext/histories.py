@@ -60,6 +60,17 @@ class Histories:
         """[watches of the user] item numbers in time order."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def until(self, ends: Int64) -> "Histories":
+        """The first `ends[u]` watches of each user u; copies.
+
+        >>> Histories.of([[3, 1], [2]]).until(np.array([0, 1, 1])).items.tolist()
+        [3, 2]
+        """
+        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
+        kept = position < np.repeat(ends, self.lengths)
+        offsets = np.concatenate([[0], np.cumsum(np.minimum(ends, self.lengths))]).astype(np.int64)
+        return Histories(self.items[kept], self.times[kept], offsets)
+
     def times_of(self, user: int) -> Int64:
         """[watches of the user] seconds since 1970."""
         return self.times[self.offsets[user] : self.offsets[user + 1]]

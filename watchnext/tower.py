@@ -17,7 +17,7 @@ import numpy as np
 
 from watchnext.config import ModelConfig
 from watchnext.features import ContextArrays, FeatureSpec, Float32
-from watchnext.histories import Int32
+from watchnext.histories import Int32, Int64
 
 
 def lag_weights(config: ModelConfig) -> Float32:
@@ -38,6 +38,21 @@ def parts(config: ModelConfig) -> int:
     return 1 if config.encoder == "mean" else len(config.decays) + 1
 
 
+def uses_context(config: ModelConfig, features: FeatureSpec) -> bool:
+    """Whether a tower reads country, device, age, gender and logged-in state."""
+    return config.context and features.has_context
+
+
+def uses_searches(config: ModelConfig, features: FeatureSpec) -> bool:
+    """Whether a tower reads search tokens."""
+    return config.searches and features.search_tokens > 0
+
+
+def uses_example_age(config: ModelConfig, features: FeatureSpec) -> bool:
+    """Whether a tower reads the age of an example."""
+    return config.example_age and bool(features.example_age_quantiles)
+
+
 @dataclass(frozen=True)
 class UserTower:
     """The network from a history to a user vector.
@@ -45,35 +60,44 @@ class UserTower:
     Args:
         watched: [items + 1, dim] input embeddings.
         weights: the dense weights by name, as `model.network.Network` names them.
+        searched: [search tokens + 1, dim] embeddings of search tokens; None for a model that reads no searches.
     """
 
     config: ModelConfig
     features: FeatureSpec
     watched: Float32
     weights: dict[str, Float32]
+    searched: Float32 | None = None
 
-    def user_vectors(self, histories: Sequence[Int32], context: ContextArrays | None = None) -> Float32:
+    def user_vectors(
+        self,
+        histories: Sequence[Int32],
+        context: ContextArrays | None = None,
+        tokens: Sequence[Int32] | None = None,
+        example_age: Int64 | None = None,
+    ) -> Float32:
         """[users, dim] one vector for each history, which may be empty.
 
         Args:
             histories: [users] item numbers in time order, of any length.
-            context: [users] rows of features; None where the model has no context input.
+            context: [users] rows of features; None where nothing is known.
+            tokens: [users] numbers of search tokens in time order; None where nobody searched.
+            example_age: [users] seconds before the end of the training window; None is 0, as at serving.
         """
         state = self._encode(histories)  # [users, parts, dim]
-        h = state.reshape(len(state), -1)
-        if self.uses_context:
-            if context is None:
-                context = self.features.encode_unknown(len(state))
-            h = np.concatenate([h, self._context(context)], 1)
+        inputs = [state.reshape(len(state), -1)]
+        if self.searched is not None:
+            inputs.append(self._search(self.searched, tokens or [np.zeros(0, np.int32)] * len(state)))
+        if uses_context(self.config, self.features):
+            inputs.append(self._context(context or self.features.encode_unknown(len(state))))
+        if uses_example_age(self.config, self.features):
+            age = np.zeros(len(state), np.int64) if example_age is None else example_age
+            inputs.append(self.features.encode_example_age(age))
+        h = np.concatenate(inputs, 1)
         for layer in range(len(self.config.tower)):
             h = np.maximum(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"], 0)
         u = h @ self.weights["kernel_out"] + self.weights["bias_out"]
         return self._finish(u, state)
-
-    @property
-    def uses_context(self) -> bool:
-        """Whether the tower reads context features."""
-        return self.config.context and not self.features.empty
 
     def _finish(self, u: Float32, state: Float32) -> Float32:
         if self.config.output_relu:
@@ -98,6 +122,11 @@ class UserTower:
         total = np.maximum(weights.sum(-1, keepdims=True), 1e-9)
         state: Float32 = np.matmul(weights / total, x)
         return state
+
+    def _search(self, searched: Float32, tokens: Sequence[Int32]) -> Float32:
+        """[users, dim] the mean of the last tokens' embeddings, 0 where there is none."""
+        recent = [t[-self.config.search_tokens :] for t in tokens]
+        return np.array([searched[t].mean(0) if len(t) else np.zeros(searched.shape[1]) for t in recent], np.float32)
 
     def _context(self, context: ContextArrays) -> Float32:
         country, device = self.weights["country"][context.country], self.weights["device"][context.device]

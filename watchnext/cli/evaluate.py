@@ -49,7 +49,6 @@ def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:
     from evaluation.scorers import Popularity, Scorer, VectorScorer
     from watchnext.export import Export
     from watchnext.split import split
-    from watchnext.tower import UserTower
 
     export = Export.open(folder)
     about = export.manifest
@@ -60,10 +59,8 @@ def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:
             "Train with --holdout leave-one-out or --holdout temporal, without --refit.",
         )
     cut = split(export.histories, about.holdout, about.holdout_share)
-    context = None if about.features.empty else about.features.encode_table(export.user_table)
-    tower = UserTower(about.model, about.features, export.watched_vectors, export.tower)
     scorers: dict[str, Scorer] = {
-        "model": VectorScorer(export.item_vectors, tower, export.histories, context),
+        "model": VectorScorer(export.item_vectors, export.tower(), export.inputs()),
         "popularity": Popularity(export.item_counts),
     }
     reports = {}

@@ -10,7 +10,7 @@ from watchnext.cli.console import Json, report, stages
 from watchnext.errors import UsageError
 
 _COLUMNS, _CLEANING, _TABLES = "Columns of the log", "Cleaning", "Items and users"
-_RUN = "How it runs"
+_SEARCHES, _RUN = "Searches", "How it runs"
 
 
 def _option(help_: str, panel: str | None = None, *names: str) -> Any:
@@ -58,6 +58,16 @@ def ingest(
     users_device: Annotated[str, _option("Its column of the device.", _TABLES)] = "device",
     users_age: Annotated[str, _option("Its column of the age in years.", _TABLES)] = "age",
     users_gender: Annotated[str, _option("Its column of the gender.", _TABLES)] = "gender",
+    users_logged_in: Annotated[str, _option("Its column of the logged-in state.", _TABLES)] = "logged_in",
+    searches: Annotated[
+        list[str] | None, _option("A search log, file or glob: Parquet, CSV or JSONL. Repeatable.", _SEARCHES)
+    ] = None,
+    searches_user: Annotated[str, _option("Its column of the user id.", _SEARCHES)] = "user",
+    searches_query: Annotated[str, _option("Its column of what was typed.", _SEARCHES)] = "query",
+    searches_time: Annotated[str, _option("Its column of the time.", _SEARCHES)] = "time",
+    max_search_tokens: Annotated[
+        int, _option("Keep only this many most frequent words and pairs of words.", _SEARCHES)
+    ] = 1_000_000,
     memory_limit: Annotated[
         str | None, _option("DuckDB's memory limit, such as 4GB; beyond it, it spills to disk.", _RUN)
     ] = None,
@@ -93,7 +103,11 @@ def ingest(
             "device": users_device,
             "age": users_age,
             "gender": users_gender,
+            "logged_in": users_logged_in,
         },
+        searches=tuple(searches or ()),
+        search_columns={"user": searches_user, "query": searches_query, "time": searches_time},
+        max_search_tokens=max_search_tokens,
         memory_limit=memory_limit,
         threads=threads,
     )
@@ -118,7 +132,7 @@ def _options(**values: Any) -> Any:
 def _facts(manifest: Any, json_: bool) -> dict[str, Any]:
     """The counts; for people, rejected rows by reason and table counts as lines of their own."""
     facts = {**manifest.counts.model_dump(), "users": manifest.users, "items": manifest.items}
-    tables = {"items_table": manifest.item_table, "users_table": manifest.user_table}
+    tables = {"items_table": manifest.item_table, "users_table": manifest.user_table, "searches": manifest.searches}
     given = {name: counts.model_dump() for name, counts in tables.items() if counts}
     if json_:
         return {**facts, **given}
@@ -126,7 +140,8 @@ def _facts(manifest: Any, json_: bool) -> dict[str, Any]:
     shown = {"rows_read": facts.pop("rows_read"), "rejected": sum(rejected.values())}
     shown |= {f"rejected: {reason}": n for reason, n in rejected.items()} | facts
     for name, counts in given.items():
-        malformed = counts.pop("malformed")
-        shown |= {f"{name}: {what}": n for what, n in counts.items()}
-        shown |= {f"{name}: malformed {column}": n for column, n in malformed.items()}
+        for what, n in counts.items():
+            shown |= (
+                {f"{name}: {what} {of}": m for of, m in n.items()} if isinstance(n, dict) else {f"{name}: {what}": n}
+            )
     return shown

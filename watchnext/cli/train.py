@@ -105,18 +105,16 @@ def run(
     from model.train import train as train_model
     from watchnext.export import write_export
     from watchnext.features import FeatureSpec
+    from watchnext.inputs import user_inputs
     from watchnext.split import split
 
     corpus = Corpus.open(corpus_folder)
-    features = FeatureSpec.fit(corpus.user_table)
     cut = split(corpus.histories, holdout, holdout_share)  # type: ignore[arg-type]
-    context = None if features.empty else features.encode_table(corpus.user_table)
+    tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
+    features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
+    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     training = chosen.training
-    validate = (
-        None
-        if holdout == "none"
-        else Validator(corpus.histories, cut, context, training.validation_users, training.seed)
-    )
+    validate = None if holdout == "none" else Validator(inputs, cut, training.validation_users, training.seed)
     plan = Plan(chosen.model, training, Holdout(holdout, holdout_share, cut), validate, refit)  # type: ignore[arg-type]
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)

@@ -1,0 +1,101 @@
+"""What is done to a batch beside the step, in numpy, by another thread: negatives, touched rows, features."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from model.batches import Batch
+from model.sampler import NegativeSampler
+from model.searches import Bags
+from watchnext.config import ModelConfig
+from watchnext.features import FeatureSpec, Float32
+from watchnext.histories import Int32, Int64
+from watchnext.inputs import UserInputs
+from watchnext.tower import uses_context, uses_example_age, uses_searches
+
+
+class Prepared(NamedTuple):
+    """A batch as the step wants it: item numbers replaced by places in the list of touched rows."""
+
+    rows: Int32
+    """[2 x positions + negatives] touched rows of the item tables, each once; the rest is 0."""
+    watched: Int32
+    """[rows, length] places in `rows`."""
+    label: Int32
+    """[positions] places in `rows`."""
+    negative: Int32
+    """[negatives] places in `rows`."""
+    segment: Int32
+    """[rows, length] as in `Batch`."""
+    weight: Float32
+    """[positions] as in `Batch`."""
+    log_q: tuple[Float32, Float32]
+    """[positions] and [negatives], of the labels and of the negatives."""
+    context: dict[str, Int32 | Float32]
+    """`country`, `device`, `reals`, `age`: those that the network reads, [positions] rows each."""
+    searches: Bags | None
+    """What was searched before each position; None for a network that does not read it."""
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Turns batches into what the step wants.
+
+    Args:
+        negatives: how many the batch shares.
+    """
+
+    sampler: NegativeSampler
+    negatives: int
+    model: ModelConfig
+    features: FeatureSpec
+    inputs: UserInputs
+
+    def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
+        """Prepare batch `number` of an epoch."""
+        negative = self.sampler.draw(self.negatives, epoch, number)
+        label, weight = batch.label.ravel(), batch.weight.ravel()
+        numbers = np.concatenate([batch.watched.ravel(), label, negative])
+        touched, inverse = np.unique(numbers, return_inverse=True)
+        rows = np.zeros(len(numbers), np.int32)
+        rows[: len(touched)] = touched
+        place: Int32 = inverse.astype(np.int32)
+        positions = len(label)
+        log_q = self.sampler.log_q
+        return Prepared(
+            rows,
+            place[:positions].reshape(batch.watched.shape),
+            place[positions : 2 * positions],
+            place[2 * positions :],
+            batch.segment,
+            weight,
+            (np.where(weight > 0, log_q[label], 0.0).astype(np.float32), log_q[negative]),
+            self.context(batch),
+            self.bags(batch) if uses_searches(self.model, self.features) else None,
+        )
+
+    def context(self, batch: Batch) -> dict[str, Int32 | Float32]:
+        """The features of every position that the network reads."""
+        found: dict[str, Int32 | Float32] = {}
+        if uses_context(self.model, self.features) and self.inputs.context is not None:
+            found |= self.inputs.context.rows(batch.user.ravel())._asdict()
+        if uses_example_age(self.model, self.features):
+            seconds = self.features.window_end - self.inputs.histories.times[batch.place.ravel()]
+            found["age"] = self.features.encode_example_age(seconds)
+        return found
+
+    def bags(self, batch: Batch) -> Bags:
+        """The search tokens before every position that is an example."""
+        searches = self.inputs.searches
+        if searches is None:
+            return Bags.of(np.zeros(0, np.int32), *np.zeros((2, batch.user.size), np.int64))
+        ends = self._token_ends[batch.place.ravel()]
+        first = searches.offsets[batch.user.ravel()]
+        starts = np.where(batch.weight.ravel() > 0, np.maximum(ends - self.model.search_tokens, first), ends)
+        return Bags.of(searches.items, starts, ends)
+
+    @cached_property
+    def _token_ends(self) -> Int64:
+        return self.inputs.token_ends()
