@@ -1,24 +1,26 @@
-"""Metrics from ranks. Ties count as if broken at random: a scorer that gives all items one score gets chance.
+"""How good a list is for each user, from where the targets stand. Ties count as if broken at random.
 
-A target with g items above it and e others of the same score stands at each of the ranks g, ..., g + e with the same
-probability; a metric is the mean over them.
+A run is the tied items of one score: it begins after `greater` better items and has n items, m of them targets, in
+any order with the same probability. Each metric is the exact mean over all orders (McSherry and Najork 2008,
+"Computing information retrieval performance measures efficiently in the presence of tied scores"), so a scorer that
+gives all items one score gets what chance would get. Every item the user has not watched is ranked.
+
+Below, T is the number of targets of the user; a target that cannot be found is one of them.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.ranking import Ranks
+from evaluation.ranking import Ranking
+from watchnext.histories import Int64
 
 Float64 = NDArray[np.float64]
 
-
-class Estimate(NamedTuple):
-    """A mean over users and its standard error."""
-
-    value: float
-    error: float
+ACCURACY = ("hr", "recall", "ndcg", "mrr", "map")
+"""The metrics of `by_user`; a k is added to each name, as in `hr@10`."""
 
 
 def gains_until(k: int) -> Float64:
@@ -26,40 +28,114 @@ def gains_until(k: int) -> Float64:
     return np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
 
 
-def hit_probability(ranks: Ranks, k: int) -> Float64:
-    """[targets] the probability that a target is among the first k."""
-    return np.clip((k - ranks.greater) / (ranks.equal + 1), 0, 1)
+@dataclass(frozen=True)
+class Runs:
+    """Tied items with a target among them, user by user, the best first.
 
-
-def discounted_gain(ranks: Ranks, k: int) -> Float64:
-    """[targets] the expected discount of a target's rank, 0 beyond k."""
-    until = gains_until(k)
-    low, high = np.minimum(ranks.greater, k), np.minimum(ranks.greater + ranks.equal + 1, k)
-    gain: Float64 = (until[high] - until[low]) / (ranks.equal + 1)
-    return gain
-
-
-def by_user(ranks: Ranks, k: int) -> dict[str, Float64]:
-    """HR, recall and NDCG at k of each user: [users] each.
-
-    HR@k is the probability that any target is among the first k (with several tied targets, as if independent);
-    recall@k the share of the targets that are; NDCG@k the discounted gain over that of the best possible list.
+    Args:
+        users: how many users were ranked for.
+        targets: [users] T, found or not.
+        row: [runs] the user's row, rising.
+        begin: [runs] items of higher score.
+        size: [runs] n.
+        hits: [runs] m.
     """
-    _, first, count = np.unique(ranks.user, return_index=True, return_counts=True)
-    if not len(first):
-        nothing = np.zeros(0)
-        return dict.fromkeys((f"hr@{k}", f"recall@{k}", f"ndcg@{k}"), nothing)
-    hit = hit_probability(ranks, k)
-    return {
-        f"hr@{k}": 1 - np.multiply.reduceat(1 - hit, first),
-        f"recall@{k}": np.add.reduceat(hit, first) / count,
-        f"ndcg@{k}": np.add.reduceat(discounted_gain(ranks, k), first) / gains_until(k)[np.minimum(count, k)],
-    }
+
+    users: int
+    targets: Int64
+    row: Int64
+    begin: Int64
+    size: Int64
+    hits: Int64
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> Self:
+        """The runs of all found targets."""
+        users = len(ranking.users)
+        row, greater, equal = (a[ranking.found] for a in (ranking.row, ranking.greater, ranking.equal))
+        _, first, hits = np.unique(row * ranking.items.shape[1] + greater, return_index=True, return_counts=True)
+        targets = np.bincount(ranking.row, minlength=users)
+        return cls(users, targets, row[first], greater[first], equal[first] + 1, hits)
+
+    def total(self, values: Float64) -> Float64:
+        """[users] the sum over the runs of each."""
+        return np.bincount(self.row, values, self.users).astype(np.float64)
 
 
-def estimate(values: Float64) -> Estimate:
-    """The mean over users, with the standard error of a mean."""
-    if not len(values):
-        return Estimate(float("nan"), float("nan"))
-    spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-    return Estimate(float(values.mean()), spread / len(values) ** 0.5)
+def by_user(ranking: Ranking, k: int) -> dict[str, Float64]:
+    """Accuracy of the first k, which must not be more than the ranking's: [users] for each name in `ACCURACY`."""
+    if k > ranking.items.shape[1]:
+        raise ValueError(f"ranked {ranking.items.shape[1]} places, cannot judge {k}")
+    runs = Runs.of(ranking)
+    hit, reciprocal = first_hit(runs, k)
+    values = (hit, recall(runs, k), ndcg(runs, k), reciprocal, average_precision(runs, k))
+    return {f"{name}@{k}": value for name, value in zip(ACCURACY, values, strict=True)}
+
+
+def recall(runs: Runs, k: int) -> Float64:
+    """[users] the share of the targets that are among the first k: each run adds m / n for each of its places.
+
+    NaN for a user without targets.
+    """
+    share = np.full(runs.users, np.nan)
+    np.divide(runs.total(runs.hits / runs.size * _places(runs, k)), runs.targets, out=share, where=runs.targets > 0)
+    return share
+
+
+def ndcg(runs: Runs, k: int) -> Float64:
+    """[users] the sum of 1 / log2(rank + 1) over the targets among the first k, over that of the best possible list.
+
+    Ranks count from 1. The best possible list begins with all targets (Järvelin and Kekäläinen 2002).
+    """
+    until = gains_until(k)
+    begin = np.minimum(runs.begin, k)
+    gain = until[begin + _places(runs, k)] - until[begin]
+    return runs.total(runs.hits / runs.size * gain) / until[np.minimum(runs.targets, k)]
+
+
+def first_hit(runs: Runs, k: int) -> tuple[Float64, Float64]:
+    """HR and MRR: [users] whether any target is among the first k, and 1 / rank of the first one, 0 beyond k.
+
+    Only the best run with a target decides. Its j-th item is the first target with the probability
+
+        C(n - j, m - 1) / C(n, m) = m / (n - j + 1) * prod_{i < j} (n - i + 1 - m) / (n - i + 1)
+    """
+    row, first = np.unique(runs.row, return_index=True)
+    begin, n, m = (a[first].astype(np.float64) for a in (runs.begin, runs.size, runs.hits))
+    none_before, hit, reciprocal = np.ones(len(row)), np.zeros(runs.users), np.zeros(runs.users)
+    for j in range(1, k + 1):
+        left = np.maximum(n - j + 1, 1)
+        here = none_before * m / left * ((j <= n) & (begin + j <= k))
+        hit[row] += here
+        reciprocal[row] += here / (begin + j)
+        none_before *= np.maximum(left - m, 0) / left
+    return hit, reciprocal
+
+
+def average_precision(runs: Runs, k: int) -> Float64:
+    """MAP: [users] the sum of the precision at the rank of each target among the first k, over min(k, T).
+
+    With R targets before a run that begins after g items, its j-th item is a target with the probability m / n, and
+    the expected precision there is then (R + 1 + (j - 1)(m - 1) / (n - 1)) / (g + j). The sums over the s places of
+    the run have closed forms in the harmonic numbers H: sum_j 1 / (g + j) = H(g + s) - H(g).
+    """
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1.0, k + 1))])
+    begin, places = np.minimum(runs.begin, k), _places(runs, k)
+    reciprocals = harmonic[begin + places] - harmonic[begin]  # sum_j 1 / (g + j)
+    ramp = places - (begin + 1) * reciprocals  # sum_j (j - 1) / (g + j)
+    slope = (runs.hits - 1) / np.maximum(runs.size - 1, 1)
+    precision = runs.hits / runs.size * ((_hits_before(runs) + 1) * reciprocals + slope * ramp)
+    return runs.total(precision) / np.minimum(runs.targets, k)
+
+
+def _places(runs: Runs, k: int) -> Int64:
+    """[runs] how many of the first k places a run takes."""
+    return np.clip(k - runs.begin, 0, runs.size)
+
+
+def _hits_before(runs: Runs) -> Int64:
+    """[runs] targets in better runs of the same user."""
+    before = np.cumsum(runs.hits) - runs.hits
+    _, first, inverse = np.unique(runs.row, return_index=True, return_inverse=True)
+    hits: Int64 = before - before[first][inverse]
+    return hits

@@ -1,74 +1,201 @@
-"""Full ranking: where the held-out watches stand among all items that the user has not watched before."""
+"""Full ranking: the best list of each user, and where the held-out watches stand among all items not watched before.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Users are ranked in blocks, each by one thread, so that the matrix product of the next block runs beside the selection
+of this one. No row is sorted. Its scores fall into groups; the k-th largest of the groups' maxima is a lower bound of
+the k-th largest score, and only items above this bound, hardly more than k, are ever looked at again.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from os import cpu_count
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from evaluation.scorers import Scorer
+from watchnext.features import Float32
 from watchnext.histories import Histories, Int32, Int64
+from watchnext.split import Ask
 
-BLOCK_SCORES = 1 << 25
-"""Scores computed at once: 128 MiB of float32."""
+THREADS = cpu_count() or 1
+BLOCK_SCORES = min(1 << 24, (1 << 26) // THREADS)
+"""Scores that a thread has in memory at once: 64 MiB of float32, and no more than 256 MiB in all threads."""
+BLOCK_USERS = 512
+"""At most so many users a block, however small the catalogue is."""
+GROUP = 64
+"""At most so many scores a group."""
+GROUPS_PER_PLACE = 8
+"""At least so many groups for each place of the list, so that few of the best share one."""
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """One row for each target, that is each distinct held-out item of each user.
+class Ranking:
+    """Lists and targets; a target is a distinct held-out item of a user.
 
     Args:
-        user: [targets] user numbers, rising.
-        greater: [targets] items that score higher; the number of candidates where the target cannot be found.
-        equal: [targets] other items with the same score.
+        users: [users] user numbers.
+        items: [users, k] the best items of each user from the best on, tied items by number; 0 where fewer than k
+            can be recommended.
+        row: [targets] the row of `users` that a target belongs to, rising.
+        target: [targets] item numbers.
+        greater: [targets] items that score higher. Only for found targets.
+        equal: [targets] other items with the same score. Only for found targets.
+        found: [targets] whether some order of the tied items puts the target on the list. False, too, for what the
+            user watched before and for what the scorer cannot recommend: the service could not have shown it.
     """
 
-    user: Int32
+    users: Int32
+    items: Int32
+    row: Int64
+    target: Int32
     greater: Int64
     equal: Int64
+    found: NDArray[np.bool_]
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Ranking":
+        """The same with some targets only; chosen: [targets]."""
+        columns = ("row", "target", "greater", "equal", "found")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
 
-def rank_targets(
+def rank(
     scorer: Scorer,
     histories: Histories,
-    begin: Int64,
-    end: Int64,
+    ask: Ask,
     users: Int32,
+    k: int,
     advance: Callable[[int], None] = lambda _: None,
-) -> Ranks:
-    """Rank the watches `[begin, end)` of users given those before `begin`; everything before is excluded.
-
-    A target that the user has watched before, or that the scorer cannot recommend, is a miss: it stays in the count
-    with the worst rank, since a service that excludes watched items could not have shown it.
+) -> Ranking:
+    """Rank all items for some users.
 
     Args:
-        begin, end: [users + 1] positions in the histories.
-        users: the user numbers to rank for.
+        ask: which watches are targets, and how many before them the scorer may see. These are never recommended.
+        users: [users] user numbers.
+        k: length of the lists; ranks beyond it are not told apart.
         advance: called with the number of users done.
     """
-    rows: list[tuple[int, int, int]] = []
-    size: int | None = None
-    start = 0
-    while start < len(users):
-        block = users[start : start + (size or 1)]
-        scores = scorer.scores(block, begin[block])
-        for user, row in zip(block.tolist(), scores, strict=True):
-            history = histories[user]
-            seen, targets = history[: begin[user]], np.unique(history[begin[user] : end[user]])
-            row[seen] = -np.inf
-            row[0] = -np.inf
-            rows.extend((user, *place) for place in _places(row, targets))
-        start += len(block)
-        advance(len(block))
-        size = max(1, min(512, BLOCK_SCORES // scores.shape[1]))
-    table = np.array(rows, np.int64).reshape(-1, 3)
-    return Ranks(table[:, 0].astype(np.int32), table[:, 1], table[:, 2])
+    parts: list[Ranking] = []
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        with threadpool_limits(1, "blas"):
+            width = scorer.scores(users[:1], ask.given[users[:1]]).shape[1]
+            for part in pool.map(lambda block: _rank_block(scorer, histories, ask, block, k), _blocks(users, width)):
+                parts.append(part)
+                advance(len(part.users))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    starts = np.cumsum([0, *(len(part.users) for part in parts)])
+    columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Ranking)}
+    columns["row"] += np.repeat(starts[:-1], [len(part.row) for part in parts])
+    return Ranking(**columns)
 
 
-def _places(row: np.ndarray, targets: Int32) -> list[tuple[int, int]]:
-    places = []
-    for score in row[targets]:
-        if score == -np.inf or np.isnan(score):
-            places.append((len(row), 0))
-        else:
-            places.append((int((row > score).sum()), int((row == score).sum()) - 1))
-    return places
+def _blocks(users: Int32, width: int) -> Iterator[Int32]:
+    size = max(1, min(BLOCK_USERS, BLOCK_SCORES // width))
+    return (users[start : start + size] for start in range(0, max(len(users), 1), size))
+
+
+def _rank_block(scorer: Scorer, histories: Histories, ask: Ask, users: Int32, k: int) -> Ranking:
+    given, until = ask.given[users], ask.until[users]
+    scores = np.ascontiguousarray(scorer.scores(users, given))
+    width = scores.shape[1]
+    rows, positions = histories.positions(users, np.zeros_like(given), given)
+    scores.ravel()[rows * width + histories.items[positions]] = -np.inf
+    scores[:, 0] = -np.inf
+    rows, positions = histories.positions(users, given, until)
+    asked = np.unique(rows * width + histories.items[positions])  # places in the flattened scores
+    best = _best(scores, k)
+    greater, equal, found = _places(best, scores, asked, k)
+    row, target = np.divmod(asked, width)
+    return Ranking(users, _lists(best, scores.shape, k), row, target.astype(np.int32), greater, equal, found)
+
+
+class _Best(NamedTuple):
+    """What stands at or above each row's bound. Places are positions in the flattened scores.
+
+    Args:
+        above: [above] places above the bound of their row, by row, then by falling score, then by item.
+        scores: [above] their scores.
+        begin: [rows + 1] where each row begins in `above`.
+        bound: [rows] a lower bound of the k-th largest score.
+        tied: [tied] places at the bound, rising, of rows with fewer than k items above it.
+        tied_begin: [rows + 1] where each row begins in `tied`.
+    """
+
+    above: Int64
+    scores: Float32
+    begin: Int64
+    bound: Float32
+    tied: Int64
+    tied_begin: Int64
+
+
+def _best(scores: Float32, k: int) -> _Best:
+    """Find the candidates for the k best of each row; NaN and -inf are none. scores: [rows, width]."""
+    rows, width = scores.shape
+    size = max(1, min(GROUP, width // (GROUPS_PER_PLACE * k)))
+    groups = width // size
+    # Group g holds the columns g, groups + g, 2 groups + g, ...; what is left over forms groups of one.
+    body = scores[:, : size * groups].reshape(rows, size, groups)
+    maxima = np.concatenate([np.fmax.reduce(body, 1), scores[:, size * groups :]], 1)
+    maxima = np.fmax(maxima, -np.inf)
+    bound = np.partition(maxima, -k, 1)[:, -k] if k < maxima.shape[1] else np.full(rows, -np.inf, scores.dtype)
+    row, group = np.nonzero((maxima >= bound[:, None]) & (maxima > -np.inf))
+    single = group >= groups
+    columns = np.where(
+        single[:, None], (group + (size - 1) * groups)[:, None], group[:, None] + groups * np.arange(size)
+    )
+    columns[single, 1:] = 0  # never a candidate
+    places = row[:, None] * width + columns
+    candidates = scores.ravel()[places]
+    above = candidates > bound[row, None]
+    order = np.lexsort((places[above], -candidates[above], places[above] // width))
+    begin = _begins(places[above] // width, rows)
+    short = (np.diff(begin) < k) & (bound > -np.inf)
+    tied = np.sort(places[(candidates == bound[row, None]) & short[row, None]])
+    return _Best(places[above][order], candidates[above][order], begin, bound, tied, _begins(tied // width, rows))
+
+
+def _begins(row: Int64, rows: int) -> Int64:
+    """[rows + 1] where each row begins in what is grouped by rows."""
+    return np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+
+
+def _lists(best: _Best, shape: tuple[int, int], k: int) -> Int32:
+    """[rows, k] item numbers."""
+    rows, width = shape
+    lists = np.zeros((rows, k), np.int32)
+    above = np.diff(best.begin)
+    for places, begin, shift in (
+        (best.above, best.begin, np.zeros_like(above)),
+        (best.tied, best.tied_begin, above),
+    ):
+        row = places // width
+        column = np.arange(len(places)) - begin[row] + shift[row]
+        shown = column < k
+        lists[row[shown], column[shown]] = places[shown] % width
+    return lists
+
+
+def _places(best: _Best, scores: Float32, asked: Int64, k: int) -> tuple[Int64, Int64, NDArray[np.bool_]]:
+    """Greater, equal and found of the places that are asked for: [asked] each."""
+    width = scores.shape[1]
+    row, score = asked // width, scores.ravel()[asked]
+    at_bound = score == best.bound[row]
+    greater, equal = np.diff(best.begin)[row], np.diff(best.tied_begin)[row] - 1
+    # Candidates of one row and score stand together: a run.
+    owner = best.above // width
+    new = np.ones(len(owner), np.bool_)
+    new[1:] = (owner[1:] != owner[:-1]) | (best.scores[1:] != best.scores[:-1])
+    run_begin = np.append(np.flatnonzero(new), len(owner))
+    sorter = np.argsort(best.above)
+    inside = np.flatnonzero(score > best.bound[row])
+    candidate = sorter[np.searchsorted(best.above, asked[inside], sorter=sorter)]
+    run = np.cumsum(new)[candidate] - 1
+    greater[inside] = run_begin[run] - best.begin[row[inside]]
+    equal[inside] = np.diff(run_begin)[run] - 1
+    found = (score > -np.inf) & ((score > best.bound[row]) | at_bound) & (greater < k)
+    return greater, equal, found

@@ -1,6 +1,7 @@
 """What is evaluated: anything that scores all items for users whose histories are cut at given positions."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,10 @@ class Scorer(Protocol):
     """A recommender, seen from evaluation."""
 
     def scores(self, users: Int32, ends: Int64) -> Float32:
-        """[users, items + 1] a score for every item, -inf for what it cannot recommend.
+        """[users, items + 1] a score for every item, -inf (or NaN) for what it cannot recommend.
+
+        The array is the caller's to write into. Several threads call this at once, each for other users: it must
+        change nothing that they share, and its BLAS products run on one thread each.
 
         Args:
             users: [users] user numbers.
@@ -40,8 +44,13 @@ class VectorScorer:
     def scores(self, users: Int32, ends: Int64) -> Float32:
         """[users, items + 1] dot products."""
         scores: Float32 = self.tower.user_vectors(*self.inputs.at(users, ends)) @ self.item_vectors.T
-        scores[:, ~self.item_vectors.any(1)] = -np.inf
+        scores[:, self._without_vector] = -np.inf
         return scores
+
+    @cached_property
+    def _without_vector(self) -> Int64:
+        """Numbers of the items whose vector is zero."""
+        return np.flatnonzero(~self.item_vectors.any(1))
 
 
 @dataclass(frozen=True)

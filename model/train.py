@@ -25,6 +25,7 @@ class Holdout:
     name: HoldoutName
     share: float
     split: Split
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     """
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
-    fingerprint = f"{plan.holdout.name} {plan.holdout.share} {sorted(corpus.manifest.files.items())}"
+    fingerprint = (
+        f"{plan.holdout.name} {plan.holdout.share} {plan.holdout.seed} {sorted(corpus.manifest.files.items())}"
+    )
     first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:
@@ -90,6 +93,7 @@ def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar:
         features=fitted.tower.features,
         holdout="none" if plan.refit else plan.holdout.name,
         holdout_share=plan.holdout.share,
+        holdout_seed=plan.holdout.seed,
         epochs=fitted.epochs,
         metrics=fitted.metrics,
     )

@@ -47,6 +47,11 @@ class Catalogue:
         """The number of items, row 0 not counted."""
         return int(self.table.num_rows) - 1
 
+    def uploaded(self) -> NDArray[np.float64] | None:
+        """[items + 1] upload times in seconds since 1970, NaN where unknown; None if none is known."""
+        column = self.table.column("uploaded")
+        return None if column.null_count == len(column) else column.cast(pa.float64()).to_numpy()
+
     def title(self, number: int) -> str | None:
         """The title of an item, None if unknown."""
         title: str | None = self.table.column("title")[number].as_py()

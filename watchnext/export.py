@@ -56,7 +56,9 @@ class ExportManifest(Manifest):
     holdout: HoldoutName
     """Which watches the model has not seen."""
     holdout_share: float
-    """`temporal` only: the share of watches in each of the two held-out parts."""
+    """`temporal` and `users`: the share of watches or users in each of the two held-out parts."""
+    holdout_seed: int = 0
+    """`users` only: what the held-out users were drawn by."""
     epochs: int
     """Passes over the training part that the weights come from."""
     metrics: dict[str, float]

@@ -66,14 +66,28 @@ class Histories:
         >>> Histories.of([[3, 1], [2]]).until(np.array([0, 1, 1])).items.tolist()
         [3, 2]
         """
-        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
-        kept = position < np.repeat(ends, self.lengths)
-        offsets = np.concatenate([[0], np.cumsum(np.minimum(ends, self.lengths))]).astype(np.int64)
-        return Histories(self.items[kept], self.times[kept], offsets)
+        _, kept = self.positions(np.arange(len(self), dtype=np.int32), np.zeros_like(ends), ends)
+        return Histories(self.items[kept], self.times[kept], np.concatenate([[0], np.cumsum(ends)]).astype(np.int64))
 
     def times_of(self, user: int) -> Int64:
         """[watches of the user] seconds since 1970."""
         return self.times[self.offsets[user] : self.offsets[user + 1]]
+
+    def positions(self, users: Int32, begin: Int64, end: Int64) -> tuple[Int64, Int64]:
+        """Where the watches `[begin, end)` of some users stand in `items` and `times`, user by user.
+
+        Args:
+            begin, end: [users] counted from each user's first watch.
+
+        Returns the row of `users` and the position of each of these watches: [watches] both.
+
+        >>> Histories.of([[5, 6, 7], [8, 9]]).positions(np.array([2, 1]), np.array([1, 0]), np.array([2, 2]))
+        (array([0, 1, 1]), array([4, 0, 1]))
+        """
+        counts = np.maximum(end - begin, 0)
+        rows = np.repeat(np.arange(len(users)), counts)
+        shift = self.offsets[users] + begin - (np.cumsum(counts) - counts)
+        return rows, np.arange(len(rows)) + shift[rows]
 
     @property
     def lengths(self) -> Int64:

@@ -1,62 +1,97 @@
 """Where each user's history is cut into a part to train on, a part to validate on and a part to test on.
 
-Everything is a prefix: no cut can let a later watch into an earlier part. Training and evaluation share this module,
-so that an export can say which watches its model has not seen.
+Everything is a prefix of a history: no input holds a watch that comes after one that is asked for. Training and
+evaluation share this module, so that an export can say which watches its model has not seen.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from watchnext.errors import UsageError
 from watchnext.histories import Histories, Int64
 
-HoldoutName = Literal["leave-one-out", "temporal", "last", "none"]
+HoldoutName = Literal["leave-one-out", "temporal", "users", "last", "none"]
+
+TESTED: tuple[HoldoutName, ...] = ("leave-one-out", "temporal", "users")
+"""The rules that leave a test part."""
+
+FEWEST_WATCHES = 5
+"""Rule `users` only holds back users with at least so many watches."""
+INPUT_SHARE = 0.8
+"""Rule `users`: the share of a held-out user's watches that the model is given."""
+
+
+class Ask(NamedTuple):
+    """The watches `[given, until)` of each user are asked for, given those before: [users + 1] each."""
+
+    given: Int64
+    until: Int64
+
+    @property
+    def anything(self) -> NDArray[np.bool_]:
+        """[users + 1] whether something is asked of the user."""
+        return self.until > self.given
 
 
 @dataclass(frozen=True)
 class Split:
-    """Three positions in every history: [users + 1] each.
+    """What is trained on, and what is asked for in validation and in the test.
 
-    Train on `[0, train)`; validation asks for `[train, valid)` given `[0, train)`; the test asks for `[valid, test)`
-    given `[0, valid)`.
+    Args:
+        train: [users + 1] training may see the watches `[0, train)` of each user.
+        valid: asked for while training, to choose epochs and settings.
+        test: asked for at the end.
     """
 
     train: Int64
-    valid: Int64
-    test: Int64
+    valid: Ask
+    test: Ask
 
 
-def split(histories: Histories, holdout: HoldoutName, share: float = 0.1) -> Split:
+def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: int = 0) -> Split:
     """Cut all histories by a named rule.
 
     Args:
         holdout: `leave-one-out` keeps the last watch of each user for the test and the one before for validation
             (users with fewer than 3 watches are only trained on); `temporal` does it by one global time: the last
-            `share` of all watches are the test, the `share` before it validation; `last` holds back one watch a
-            user for validation and nothing for a test; `none` trains on everything.
-        share: `temporal` only, between 0 and 0.5.
+            `share` of all watches are the test, the `share` before it validation; `users` trains on some users and
+            asks others, a `share` of those with 5 watches or more in each part: given the first 80 % of their
+            watches, the rest is asked for; `last` holds back one watch a user for validation and nothing for a
+            test; `none` trains on everything.
+        share: `temporal` and `users` only, between 0 and 0.5.
+        seed: `users` only, draws them.
+
+    Of these only `temporal` keeps the whole training part before everything that is asked for. The others keep the
+    order within each history, while other users' training watches may be later (Ji et al. 2023, "A critical study
+    on data leakage in recommender system offline evaluation").
     """
     n = histories.lengths
     if holdout == "leave-one-out":
         cut = n >= 3
-        return Split(n - 2 * cut, n - cut, n)
+        return _prefixes(n - 2 * cut, n - cut, n)
     if holdout == "last":
-        return Split(n - (n >= 2), n, n)
+        return _prefixes(n - (n >= 2), n, n)
     if holdout == "none":
-        return Split(n, n, n)
+        return _prefixes(n, n, n)
     if not 0 < share < 0.5:
         raise UsageError("holdout share", share, "Give a number above 0 and below 0.5.")
-    return _temporal(histories, share)
+    return _temporal(histories, share) if holdout == "temporal" else _users(n, share, seed)
+
+
+def _prefixes(train: Int64, valid: Int64, test: Int64) -> Split:
+    return Split(train, Ask(train, valid), Ask(valid, test))
 
 
 def _temporal(histories: Histories, share: float) -> Split:
+    n = histories.lengths
     if not len(histories.times):
-        return Split(histories.lengths, histories.lengths, histories.lengths)
+        return _prefixes(n, n, n)
     quantiles = np.quantile(histories.times, [1 - 2 * share, 1 - share], method="higher")
     train, valid = (_watches_before(histories, cut) for cut in quantiles)
-    return Split(train, valid, histories.lengths)
+    return _prefixes(train, valid, n)
 
 
 def _watches_before(histories: Histories, time: int) -> Int64:
@@ -64,3 +99,20 @@ def _watches_before(histories: Histories, time: int) -> Int64:
     before = np.concatenate([[0], np.cumsum(histories.times < time)])
     counts: Int64 = before[histories.offsets[1:]] - before[histories.offsets[:-1]]
     return counts
+
+
+def _users(n: Int64, share: float, seed: int) -> Split:
+    eligible = np.random.default_rng([seed, 5]).permutation(np.flatnonzero(n >= FEWEST_WATCHES))
+    part = int(np.ceil(share * len(eligible))) if len(eligible) > 2 else 0
+    test, valid = eligible[:part], eligible[part : 2 * part]
+    train = n.copy()
+    train[eligible[: 2 * part]] = 0
+    given = np.clip((INPUT_SHARE * n).astype(np.int64), 1, n - 1)
+    return Split(train, _only(valid, given, n), _only(test, given, n))
+
+
+def _only(users: Int64, given: Int64, until: Int64) -> Ask:
+    """Ask nothing of all others."""
+    start = until.copy()
+    start[users] = given[users]
+    return Ask(start, until)

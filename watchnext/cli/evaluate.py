@@ -1,38 +1,61 @@
 """`watchnext evaluate`: how good an export is, beside popularity, on the watches that its training has not seen."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, progress, report
 from watchnext.errors import UsageError
+from watchnext.split import TESTED
+
+if TYPE_CHECKING:
+    from evaluation.protocol import Report
+    from watchnext.export import Export
+
+MODEL, BASELINE = "model", "popularity"
+LISTS = ("novelty", "popularity", "age")
+BREAKDOWNS = {
+    "activity": "Users by how many watches the model is given",
+    "popularity": "Held-out watches by the popularity of their items, a third of the training watches each",
+}
 
 
 def evaluate(
     export: Annotated[Path, typer.Argument(help="Folder written by `watchnext train`.")] = Path("work/export"),
     k: Annotated[
-        list[int] | None, typer.Option("-k", help="Length of the lists to judge. Repeatable; default: 10 and 50.")
+        list[int] | None,
+        typer.Option("-k", min=1, help="Length of the lists to judge. Repeatable; default: 10 and 50."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Also a table by users' `activity` or by items' `popularity`. Repeatable; JSON has both."),
     ] = None,
     json_: Json = False,
 ) -> None:
     """Rank all items for the held-out watches, for the model and for popularity.
 
-    The export must have been trained with --holdout leave-one-out or temporal. Watched items are excluded, all others
-    are ranked (no sampling of candidates), ties count as if broken at random.
+    The export must have been trained with --holdout leave-one-out, temporal or users. Watched items are excluded, all
+    others are ranked (no sampling of candidates), ties count as if broken at random. Standard errors and differences
+    come from resampling users, the same ones for both.
     """
+    for name in by or []:
+        if name not in BREAKDOWNS:
+            raise UsageError("--by", repr(name), f"Choose one of: {', '.join(BREAKDOWNS)}.")
     facts = run(export, k or [10, 50], shown=not json_)
     if json_:
         report(True, "", facts)
         return
-    show(facts)
+    show(facts, by or [])
     out.print(f"Next: [bold]watchnext index {export}[/bold]", soft_wrap=True)
 
 
-def show(facts: dict[str, Any]) -> None:
-    """Print what `run` found."""
-    out.print(_table(facts))
+def show(facts: dict[str, Any], by: list[str] | None = None) -> None:
+    """Print what `run` found, with the breakdowns that are asked for."""
+    out.print(_accuracy(facts), _lists(facts))
+    for name in by or []:
+        out.print(_breakdown(facts, name))
     out.print(f"{facts['users']:,} users, {facts['targets']:,} held-out watches, holdout {facts['holdout']}")
     for name, text in (
         ("without_history", "users left out: no watch before the cut"),
@@ -44,48 +67,106 @@ def show(facts: dict[str, Any]) -> None:
 
 def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:
     """Evaluate an export and popularity; returns the figures."""
+    from watchnext.export import Export
+
+    export = Export.open(folder)
+    if export.manifest.holdout not in TESTED:
+        raise UsageError(
+            str(folder),
+            f"an export trained with holdout {export.manifest.holdout!r}: no test part",
+            f"Train with one of --holdout {', '.join(TESTED)}, without --refit.",
+        )
+    reports = _reports(export, ks, shown)
+    first = reports[MODEL]
+    return {
+        "holdout": export.manifest.holdout,
+        "users": len(first.users),
+        "without_history": first.without_history,
+        "targets": first.targets,
+        "untrained_targets": first.untrained_targets,
+        **{name: _plain(r.estimates()) for name, r in reports.items()},
+        "difference": _plain(first.minus(reports[BASELINE])),
+        "catalogue": {name: r.catalogue for name, r in reports.items()},
+        "by_activity": {name: _plain(r.activity_estimates()) for name, r in reports.items()},
+        "by_popularity": {name: _plain(r.popularity_estimates()) for name, r in reports.items()},
+    }
+
+
+def _reports(export: "Export", ks: list[int], shown: bool) -> dict[str, "Report"]:
     from evaluation.protocol import evaluate as judge
     from evaluation.protocol import test_users
     from evaluation.scorers import Popularity, Scorer, VectorScorer
-    from watchnext.export import Export
+    from evaluation.training import TrainingCounts
     from watchnext.split import split
 
-    export = Export.open(folder)
-    about = export.manifest
-    if about.holdout not in {"leave-one-out", "temporal"}:
-        raise UsageError(
-            str(folder),
-            f"an export trained with holdout {about.holdout!r}: no test part",
-            "Train with --holdout leave-one-out or --holdout temporal, without --refit.",
-        )
-    cut = split(export.histories, about.holdout, about.holdout_share)
+    about, histories = export.manifest, export.histories
+    cut = split(histories, about.holdout, about.holdout_share, about.holdout_seed)
+    counts = TrainingCounts.of(histories, cut.train, about.items)
     scorers: dict[str, Scorer] = {
-        "model": VectorScorer(export.item_vectors, export.tower(), export.inputs()),
-        "popularity": Popularity(export.item_counts),
+        MODEL: VectorScorer(export.item_vectors, export.tower(), export.inputs()),
+        BASELINE: Popularity(counts.watches),
     }
     reports = {}
     with progress(shown) as bar:
         for name, scorer in scorers.items():
             task = bar.add_task(name, total=len(test_users(cut)[0]))
             advance = lambda n, task=task: bar.advance(task, n)  # noqa: E731
-            reports[name] = judge(scorer, export.histories, cut, export.item_counts, ks, advance)
-    first = reports["model"]
-    return {
-        "holdout": about.holdout,
-        "users": first.users,
-        "without_history": first.without_history,
-        "targets": first.targets,
-        "untrained_targets": first.untrained_targets,
-        **{
-            name: {m: {"value": e.value, "error": e.error} for m, e in r.metrics.items()}
-            for name, r in reports.items()
-        },
-    }
+            reports[name] = judge(scorer, histories, cut, counts, ks, export.catalogue.uploaded(), advance)
+    return reports
 
 
-def _table(facts: dict[str, Any]) -> Table:
-    table = Table("metric", "model", "popularity", title="Full ranking, mean ± standard error", title_justify="left")
-    for metric in facts["model"]:
-        cells = [facts[name][metric] for name in ("model", "popularity")]
-        table.add_row(metric.upper(), *(f"{c['value']:.4f} ± {c['error']:.4f}" for c in cells))
+def _plain(found: Any) -> Any:
+    """Named tuples within dictionaries as dictionaries, NaN as None: what JSON can say."""
+    if isinstance(found, dict):
+        return {name: _plain(value) for name, value in found.items()}
+    return {name: None if value != value else value for name, value in found._asdict().items()}  # noqa: PLR0124
+
+
+def _accuracy(facts: dict[str, Any]) -> Table:
+    title = "Full ranking: mean over users ± standard error, paired difference"
+    table = Table("metric", MODEL, BASELINE, "difference", "p", title=title, title_justify="left")
+    for metric in facts[MODEL]:
+        if metric.partition("@")[0] not in LISTS:
+            difference = facts["difference"][metric]
+            cells = [_cell(facts[name][metric]) for name in (MODEL, BASELINE)]
+            table.add_row(metric.upper(), *cells, _cell(difference, "+"), f"{difference['p']:.3f}")
     return table
+
+
+def _lists(facts: dict[str, Any]) -> Table:
+    table = Table("what the lists are like", MODEL, BASELINE, title_justify="left")
+    for metric in facts["catalogue"][MODEL]:
+        table.add_row(_words(metric), *(f"{facts['catalogue'][name][metric]:.4f}" for name in (MODEL, BASELINE)))
+    for metric in facts[MODEL]:
+        if metric.partition("@")[0] in LISTS:
+            table.add_row(_words(metric), *(_cell(facts[name][metric], places=1) for name in (MODEL, BASELINE)))
+    return table
+
+
+def _words(metric: str) -> str:
+    name, _, k = metric.partition("@")
+    known = {
+        "coverage": "share of trained items shown",
+        "gini": "Gini of exposure",
+        "novelty": "novelty, bits",
+        "popularity": "popularity, training watches",
+        "age": "age, days",
+    }
+    return f"{known[name]} @{k}"
+
+
+def _breakdown(facts: dict[str, Any], by: str) -> Table:
+    found = facts[f"by_{by}"]
+    metrics = [m for m in next(iter(found[MODEL].values())) if m.startswith("recall")]
+    heads = [f"{m.upper()} {name}" for m in metrics for name in (MODEL, BASELINE)]
+    table = Table(by, *heads, title=BREAKDOWNS[by], title_justify="left")
+    for bucket in found[MODEL]:
+        table.add_row(bucket, *(_cell(found[name][bucket][m]) for m in metrics for name in (MODEL, BASELINE)))
+    return table
+
+
+def _cell(estimate: dict[str, float | None], sign: str = "", places: int = 4) -> str:
+    value, error = estimate["value"], estimate["error"]
+    if value is None:
+        return "-"
+    return f"{value:{sign}.{places}f}" + ("" if error is None else f" ± {error:.{places}f}")

@@ -8,7 +8,7 @@ import typer
 from watchnext.cli.console import Json, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
-from watchnext.split import HoldoutName
+from watchnext.split import TESTED, HoldoutName
 
 MODEL, RUN, EVALUATION = "Model and optimization", "Running", "What is held back"
 
@@ -38,15 +38,21 @@ def train(
     holdout: Annotated[
         str,
         typer.Option(
-            help="`last`: each user's last watch, for early stopping. `leave-one-out`, `temporal`: also a test part,"
-            " for `watchnext evaluate`. `none`: train on everything for all epochs.",
+            help="`last`: each user's last watch, for early stopping. `leave-one-out`, `temporal` (the latest watches"
+            " of all), `users` (some users entirely): also a test part, for `watchnext evaluate`. `none`: train on"
+            " everything for all epochs.",
             rich_help_panel=EVALUATION,
         ),
     ] = "last",
     holdout_share: Annotated[
         float,
-        typer.Option(help="`temporal`: share of watches in each held-out part.", rich_help_panel=EVALUATION),
+        typer.Option(
+            help="`temporal`, `users`: share of watches or users in each held-out part.", rich_help_panel=EVALUATION
+        ),
     ] = 0.1,
+    holdout_seed: Annotated[
+        int, typer.Option(min=0, help="`users`: what they are drawn by.", rich_help_panel=EVALUATION)
+    ] = 0,
     refit: Annotated[
         bool,
         typer.Option(
@@ -81,8 +87,8 @@ def train(
     )
     settings = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
     chosen = changed(preset(preset_), settings)
-    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, shown=not json_)
-    then = "watchnext evaluate" if holdout in {"leave-one-out", "temporal"} and not refit else "watchnext index"
+    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed)
+    then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
     report(json_, "Trained", facts, to, f"{then} {to}")
 
 
@@ -95,6 +101,7 @@ def run(
     refit: bool,
     options: RunOptions,
     shown: bool,
+    holdout_seed: int = 0,
 ) -> dict[str, float | int | str]:
     """Train and write the export; returns the facts to report."""
     if holdout not in get_args(HoldoutName):
@@ -109,13 +116,14 @@ def run(
     from watchnext.split import split
 
     corpus = Corpus.open(corpus_folder)
-    cut = split(corpus.histories, holdout, holdout_share)  # type: ignore[arg-type]
+    cut = split(corpus.histories, holdout, holdout_share, holdout_seed)  # type: ignore[arg-type]
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if holdout == "none" else Validator(inputs, cut, training.validation_users, training.seed)
-    plan = Plan(chosen.model, training, Holdout(holdout, holdout_share, cut), validate, refit)  # type: ignore[arg-type]
+    held = Holdout(holdout, holdout_share, cut, holdout_seed)  # type: ignore[arg-type]
+    plan = Plan(chosen.model, training, held, validate, refit)
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)
     manifest = write_export(export, to)
