@@ -1,7 +1,7 @@
 """Cells of a comparison, one model on one data set under one protocol, and their results on disk.
 
-A result is a folder, whole or not there, named by what decides it; so an interrupted comparison goes on with the cells
-that are missing.
+A result is a folder, whole or not there, named by what decides it; so an interrupted comparison goes on with the
+cells that are missing.
 
     STORE/0123456789abcdef/
       manifest.json       cell and figures
