@@ -54,7 +54,7 @@ class WorldConfig(Closed):
     excursions: Fraction = 0.2
     """Share of runs (stretches of watches on one topic) that are about a topic outside of the interests."""
     drift_days: Days = 40
-    """Days for which an interest keeps its topic, on average over users; each has a period of 0.5 to 1.5 times this."""
+    """Days for which an interest keeps its topic on average; each has a period of 0.5 to 1.5 times this."""
     catalogue_days: int = Field(120, ge=1)
     """Days before the first logged one in which items have been uploaded."""
     freshness_rise: Days = 1.0
@@ -87,6 +87,9 @@ class WorldConfig(Closed):
     """The topic of popularity rank r has weight r^-this."""
     activity_spread: float = Field(1.2, ge=0)
     """Standard deviation of the logarithm of how often users come; 0 makes them alike."""
+
+    part_watches: int = Field(2_000_000, ge=1)
+    """Expected watches of a file of the log; a file holds a whole number of slots of six hours."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -51,8 +51,9 @@ class Items:
 
 def power_law(size: int, exponent: float) -> Float64:
     """[size] shares of ranks 1 to `size`: rank^-exponent, scaled to sum to 1."""
-    weights = np.arange(1, size + 1, dtype=np.float64) ** -exponent
-    return weights / weights.sum()
+    weights: Float64 = np.arange(1, size + 1, dtype=np.float64) ** -exponent
+    shares: Float64 = weights / weights.sum()
+    return shares
 
 
 def make_items(config: WorldConfig, topic_shares: Float64, country_shares: Float64) -> Items:
@@ -98,7 +99,9 @@ def _uploads(config: WorldConfig, topic: Int64, series: Int64, rng: np.random.Ge
     last = START + (config.days * DAY if config.freshness else 0)
     times = rng.integers(first, last, len(series))
     times[np.searchsorted(topic, np.arange(config.topics))] = first  # every topic has something to watch
-    return times[np.lexsort((times, series))]
+    key = np.sort((series << 32) + (times - first))  # a log is far shorter than 2^32 seconds
+    uploaded: Int64 = first + (key & 0xFFFFFFFF)
+    return uploaded
 
 
 def item_table(items: Items) -> pa.Table:

@@ -17,8 +17,8 @@ from watchnext.errors import UsageError
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
-COUNTRIES = ("IN", "US", "BR", "ID", "MX", "JP", "DE", "PH", "TR", "GB")
-COUNTRIES += ("FR", "EG", "KR", "IT", "ES", "PL", "NG", "CA", "AR", "NO")
+_FIRST = ("IN", "US", "BR", "ID", "MX", "JP", "DE", "PH", "TR", "GB")
+COUNTRIES = (*_FIRST, "FR", "EG", "KR", "IT", "ES", "PL", "NG", "CA", "AR", "NO")
 DEVICES = ("phone", "tv", "desktop", "tablet")
 DEVICE_SHARES = (0.5, 0.25, 0.15, 0.1)
 AGE_BANDS = (13, 18, 25, 35, 50, 80)
@@ -106,7 +106,7 @@ def _session_chance(config: WorldConfig, rng: np.random.Generator) -> Float32:
         raise UsageError("watches", config.watches, f"Give up to {most:,}, or more users or days.")
     activity = rng.lognormal(0, config.activity_spread, config.users)
     low, high = -30.0, 30.0  # of the logarithm of the scale, halved until they meet
-    for _ in range(50):
+    for _ in range(30):
         middle = (low + high) / 2
         enough = -np.expm1(-np.exp(middle) * activity).sum() >= sessions
         low, high = (low, middle) if enough else (middle, high)

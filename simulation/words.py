@@ -1,15 +1,17 @@
 """Made words: every topic has a name and twenty words of its own, every series a name; no two are alike.
 
-A word is a number written in syllables of two letters. Names of topics have two syllables, their words three, names of
-series four, so that a word tells what it is.
+A word is a number written in syllables of two letters. Names of topics have two syllables, their words three, names
+of series four, so that a word tells what it is.
 """
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from watchnext.catalogue import row_numbers
-from watchnext.histories import Int64
+
+Integers = NDArray[np.integer]
 
 TOPIC, TOPIC_WORD, SERIES = 2, 3, 4
 """Syllables of each kind of word."""
@@ -21,7 +23,7 @@ _FACTOR = 35_431
 """Has no divisor in common with the base, so that multiplication shuffles the numbers of a length."""
 
 
-def words(numbers: Int64, syllables: int) -> pa.Array:
+def words(numbers: Integers, syllables: int) -> pa.Array:
     """[numbers] their words, as large strings."""
     left = numbers.astype(np.int64) * _FACTOR % _BASE**syllables
     table = pa.array(_SYLLABLES, pa.large_string())
@@ -39,12 +41,12 @@ def number_of(word: str) -> int:
     [0, 7, 8099]
     """
     syllables = [word[i : i + 2] for i in range(0, len(word), 2)]
-    value = sum(_SYLLABLES.index(syllable) * _BASE**i for i, syllable in enumerate(syllables))
-    size = _BASE ** len(syllables)
+    size: int = _BASE ** len(syllables)
+    value = sum(_SYLLABLES.index(syllable) * int(_BASE**i) for i, syllable in enumerate(syllables))
     return value * pow(_FACTOR, -1, size) % size
 
 
-def topic_words(topics: Int64, which: Int64) -> pa.Array:
+def topic_words(topics: Integers, which: Integers) -> pa.Array:
     """[topics] of each topic the word number `which`, from 0 to `WORDS_PER_TOPIC` - 1."""
     return words(topics.astype(np.int64) * WORDS_PER_TOPIC + which, TOPIC_WORD)
 

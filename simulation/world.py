@@ -1,4 +1,4 @@
-"""A world: its items, its users, and what they are interested in at any moment. All follows from the configuration."""
+"""A world: its items, its users, their interests at any moment. All follows from the configuration."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +50,7 @@ class World:
     def freshness(self, age_days: Float64) -> Float64:
         """How the chance of an item depends on the days since its upload; shape as given.
 
-        (1 - exp(-(age / rise)^2)) * (1 + age / decay)^-power, and 0 before the upload. Without the effect: 1 after it.
+        (1 - exp(-(age / rise)^2)) * (1 + age / decay)^-power, 0 before the upload. Without the effect: 1 after it.
         """
         config, age = self.config, np.maximum(age_days, 0.0)
         if not config.freshness:
@@ -59,7 +59,7 @@ class World:
         return rise * (1 + age / config.freshness_decay) ** -config.freshness_power
 
     def item_weights(self, day: int) -> Float64:
-        """[items] popularity times freshness at the middle of a day; 0 for items not uploaded before the day began."""
+        """[items] popularity times freshness at the middle of a day; 0 for items not uploaded before it began."""
         begin = START + day * DAY
         weights = self.items.popularity * self.freshness((begin + DAY / 2 - self.items.uploaded) / DAY)
         weights[self.items.uploaded >= begin] = 0
@@ -84,9 +84,10 @@ class World:
         """The topic at which the cumulative share of a user's group passes `chance`, a number in [0, 1)."""
         topics, group = self.config.topics, self.users.group[users].astype(np.int64)
         found = np.searchsorted(self._ladder, group + chance, side="right") - group * topics
-        return np.clip(found, 0, topics - 1)
+        clipped: Int64 = np.clip(found, 0, topics - 1)
+        return clipped
 
     @cached_property
     def _ladder(self) -> Float64:
-        """[groups * topics] the cumulative shares of group g, plus g: one rising array to search in for all groups."""
+        """[groups * topics] cumulative shares of group g, plus g: one rising array to search in for all groups."""
         return (np.cumsum(self.topic_shares, 1) + np.arange(len(self.topic_shares))[:, None]).ravel()

@@ -1,4 +1,4 @@
-"""Config -> the folder of a world: parts made in parallel, an interrupted run goes on with the parts that are missing.
+"""Config -> the folder of a world: parts made in parallel; an interrupted run goes on with those that are missing.
 
 Parts lie in a hidden sibling of the target until all are there; then the folder appears at once.
 """
@@ -29,29 +29,33 @@ from simulation.world import World
 from watchnext.errors import UsageError
 from watchnext.files import MANIFEST, atomic_folder, write_atomic
 
-WATCHES_PER_PART = 2_000_000
-"""Expected; a part is a whole number of slots."""
-WATCHES, SEARCHES = "watches", "searches"
+WATCHES, SEARCHES, ITEMS, USERS = "watches", "searches", "items.parquet", "users.parquet"
 _CONFIG = "config.json"
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (`world`, `log`), how much of it is done, and of how much."""
+"""Called with the stage (`world`, `files`), how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A span of slots and the file names of what happens in it."""
+    """A file to be made.
 
-    slots: range
-    name: str
+    Args:
+        path: relative to the world's folder: one of the two tables, or the watches of some slots.
+        slots: of those watches; empty for a table.
+    """
+
+    path: str
+    slots: range = range(0)
 
 
 def parts_of(config: WorldConfig) -> list[Part]:
-    """The parts of the log, which depend on nothing but the configuration."""
+    """All files of a world but those of searches, which are made with the watches they lead to."""
     total = config.days * SLOTS
-    size = min(max(round(WATCHES_PER_PART * total / config.watches), 1), total)
-    starts = range(0, total, size)
-    return [Part(range(s, min(s + size, total)), f"part-{i:05d}.parquet") for i, s in enumerate(starts)]
+    size = min(max(round(config.part_watches * total / config.watches), 1), total)
+    spans = [range(start, min(start + size, total)) for start in range(0, total, size)]
+    log = [Part(f"{WATCHES}/part-{i:05d}.parquet", span) for i, span in enumerate(spans)]
+    return [Part(ITEMS), Part(USERS), *log]
 
 
 def simulate(
@@ -68,16 +72,14 @@ def simulate(
     partial = _partial(config, to)
     progress("world", 0, 1)
     world = World.of(config)
-    _write(item_table(world.items), partial / "items.parquet")
-    _write(user_table(world.users), partial / "users.parquet")
     progress("world", 1, 1)
     parts = parts_of(config)
-    missing = [part for part in parts if not (partial / WATCHES / part.name).is_file()]
+    missing = [part for part in parts if not (partial / part.path).is_file()]
     done = len(parts) - len(missing)
-    progress("log", done, len(parts))
+    progress("files", done, len(parts))
     for _ in _made(world, partial, missing, workers):
         done += 1
-        progress("log", done, len(parts))
+        progress("files", done, len(parts))
     (partial / _CONFIG).unlink()
     manifest = WorldManifest.seal(
         partial,
@@ -89,7 +91,7 @@ def simulate(
     with atomic_folder(to) as folder:
         for entry in list(partial.iterdir()):
             entry.rename(folder / entry.name)
-    partial.rmdir()
+    shutil.rmtree(partial)
     return manifest
 
 
@@ -138,10 +140,10 @@ def _made(world: World, folder: Path, parts: list[Part], workers: int) -> Iterat
 
 
 class PartMaker:
-    """Makes and writes parts of a world's log.
+    """Makes and writes the files of a world.
 
     Args:
-        folder: where `watches/` and `searches/` go.
+        folder: the world's, as it becomes.
     """
 
     def __init__(self, world: World, folder: Path) -> None:
@@ -149,18 +151,27 @@ class PartMaker:
         self._users, self._items = IdTable(USER, len(world.users)), IdTable(ITEM, len(world.items))
 
     def write(self, part: Part) -> None:
-        """Write a part's searches, then its watches, whose file says that the part is whole."""
+        """Write a part."""
+        if part.path == ITEMS:
+            _write(item_table(self.world.items), self.folder / ITEMS)
+        elif part.path == USERS:
+            _write(user_table(self.world.users), self.folder / USERS)
+        else:
+            self._write_log(part)
+
+    def _write_log(self, part: Part) -> None:
+        """Write searches, then watches, whose file says that both are whole."""
         logs = self._draw(part)
         if self.world.config.searches:
             searches = pa.concat_tables([log.searches for log in logs])
             user = self._users.take(searches.column("user").to_numpy())
-            _write(searches.set_column(0, "user", user), self.folder / SEARCHES / part.name)
+            _write(searches.set_column(0, "user", user), self.folder / part.path.replace(WATCHES, SEARCHES))
         users, items, times, fractions = (
             np.concatenate([getattr(log, name) for log in logs]) for name in ("users", "items", "times", "fractions")
         )
         columns = {"user": self._users.take(users), "item": self._items.take(items)}
         columns |= {"time": pa.array(times), "fraction": pa.array(fractions)}
-        _write(pa.table(columns), self.folder / WATCHES / part.name)
+        _write(pa.table(columns), self.folder / part.path)
 
     def _draw(self, part: Part) -> list[SlotLog]:
         logs: list[SlotLog] = []
