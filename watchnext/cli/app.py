@@ -15,6 +15,7 @@ from watchnext.cli.recommend import recommend
 from watchnext.cli.releases import releases
 from watchnext.cli.serve import serve
 from watchnext.cli.settings import settings
+from watchnext.cli.simulate import simulate
 from watchnext.cli.train import train
 from watchnext.errors import WatchnextError
 
@@ -43,6 +44,7 @@ app.command()(index)
 app.command()(publish)
 app.command()(serve)
 app.command()(recommend)
+app.command()(simulate)
 app.add_typer(releases)
 
 
