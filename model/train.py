@@ -52,9 +52,8 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     """
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
-    fingerprint = (
-        f"{plan.holdout.name} {plan.holdout.share} {plan.holdout.seed} {sorted(corpus.manifest.files.items())}"
-    )
+    holdout = plan.holdout
+    fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.fingerprint}"
     first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:

@@ -65,6 +65,12 @@ class Manifest(BaseModel):
             ) from error
         return manifest
 
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that change with any file of the folder, but not with when or how it was written."""
+        files = sorted((name, entry.sha256) for name, entry in self.files.items())
+        return hashlib.sha256(repr(files).encode()).hexdigest()
+
     @classmethod
     def _kind(cls) -> str:
         return str(cls.model_fields["format"].default)

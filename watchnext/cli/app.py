@@ -5,6 +5,7 @@ import sys
 import typer
 
 from watchnext import __version__
+from watchnext.cli.compare import compare
 from watchnext.cli.console import err
 from watchnext.cli.demo import demo
 from watchnext.cli.evaluate import evaluate
@@ -40,6 +41,7 @@ app.command()(ingest)
 app.command()(train)
 app.command()(settings)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(index)
 app.command()(publish)
 app.command()(serve)

@@ -1,7 +1,7 @@
 """`watchnext train`: a corpus in, an export out."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -9,6 +9,12 @@ from watchnext.cli.console import Json, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
 from watchnext.split import TESTED, HoldoutName
+
+if TYPE_CHECKING:
+    from corpus.corpus import Corpus
+    from model.train import Plan
+    from watchnext.features import FeatureSpec
+    from watchnext.inputs import UserInputs
 
 MODEL, RUN, EVALUATION = "Model and optimization", "Running", "What is held back"
 
@@ -104,26 +110,13 @@ def run(
     holdout_seed: int = 0,
 ) -> dict[str, float | int | str]:
     """Train and write the export; returns the facts to report."""
-    if holdout not in get_args(HoldoutName):
-        raise UsageError("--holdout", repr(holdout), f"Choose one of: {', '.join(get_args(HoldoutName))}.")
     from corpus.corpus import Corpus
-    from evaluation.protocol import Validator
-    from model.train import Holdout, Plan, clean
+    from model.train import clean
     from model.train import train as train_model
     from watchnext.export import write_export
-    from watchnext.features import FeatureSpec
-    from watchnext.inputs import user_inputs
-    from watchnext.split import split
 
     corpus = Corpus.open(corpus_folder)
-    cut = split(corpus.histories, holdout, holdout_share, holdout_seed)  # type: ignore[arg-type]
-    tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
-    features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
-    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
-    training = chosen.training
-    validate = None if holdout == "none" else Validator(inputs, cut, training.validation_users, training.seed)
-    held = Holdout(holdout, holdout_share, cut, holdout_seed)  # type: ignore[arg-type]
-    plan = Plan(chosen.model, training, held, validate, refit)
+    features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit)
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)
     manifest = write_export(export, to)
@@ -135,3 +128,25 @@ def run(
         "epochs": manifest.epochs,
         **manifest.metrics,
     }
+
+
+def planned(
+    corpus: "Corpus", chosen: Preset, holdout: str, share: float, seed: int, refit: bool = False
+) -> "tuple[FeatureSpec, UserInputs, Plan]":
+    """What training on a corpus needs: its features, what is known of its users, and the plan with its validation."""
+    if holdout not in get_args(HoldoutName):
+        raise UsageError("--holdout", repr(holdout), f"Choose one of: {', '.join(get_args(HoldoutName))}.")
+    from evaluation.protocol import Validator
+    from model.train import Holdout, Plan
+    from watchnext.features import FeatureSpec
+    from watchnext.inputs import user_inputs
+    from watchnext.split import split
+
+    name = cast(HoldoutName, holdout)
+    cut = split(corpus.histories, name, share, seed)
+    tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
+    features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
+    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
+    training = chosen.training
+    validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
+    return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit)

@@ -1,0 +1,125 @@
+"""`watchnext compare`: several models on several data sets and protocols, in one table and one page."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from watchnext.cli.console import Json, err, out
+from watchnext.config import PRESETS, changed, preset
+from watchnext.errors import UsageError, WatchnextError
+from watchnext.split import TESTED, HoldoutName
+
+ORACLE = "oracle"
+
+
+def compare(
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Folders of `watchnext ingest`.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:SETTING=VALUE...]",
+            help="A preset, changed or not (default:dim=32:tower=64), or a baseline. Repeatable; left out: all.",
+        ),
+    ] = None,
+    holdout: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(TESTED)}. Repeatable; left out: leave-one-out.")
+    ] = None,
+    holdout_share: Annotated[
+        float, typer.Option(help="`temporal`, `users`: share of watches or users in each held-out part.")
+    ] = 0.1,
+    world: Annotated[
+        Path | None, typer.Option(help="Folder of the simulated world that the corpora are of: adds the ceiling.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    to: Annotated[Path, typer.Option(help="Folder of the results and of report.html.")] = Path("work/compare"),
+    json_: Json = False,
+) -> None:
+    """Fit and evaluate every model on every corpus under every protocol, each in a process of its own.
+
+    Baselines are tuned on the validation part. Interrupted, the same command goes on with what is missing.
+    """
+    from evaluation.report import markdown, print_tables, write_report
+
+    from evaluation.results import ResultStore
+
+    jobs = _jobs(corpora, model, holdout, holdout_share, world, seed, to, not json_)
+    store, failed = ResultStore(to), []
+    for number, job in enumerate(jobs, 1):
+        name = f"{job.cell.data}, {job.cell.holdout}: {job.cell.label}"
+        if not store.has(job.cell):
+            err.print(f"{number}/{len(jobs)} {name}", highlight=False)
+            if not run_cell(job):
+                failed.append(name)
+    results = [store.load(job.cell) for job in jobs if store.has(job.cell)]
+    if results:
+        write_report(results, store, to / "report.html", "Comparison")
+        (to / "report.md").write_text(markdown(results, store))
+    if json_:
+        rows = [result.model_dump(mode="json", exclude={"files"}) for result in results]
+        sys.stdout.write(json.dumps({"results": rows, "failed": failed, "written": str(to)}) + "\n")
+    elif results:
+        print_tables(results, store, out)
+        out.print(f"Written to [bold]{to / 'report.html'}[/bold] and [bold]{to / 'report.md'}[/bold]", soft_wrap=True)
+    if failed:
+        raise WatchnextError("compare", f"no result for {'; '.join(failed)}", "See the messages above.")
+
+
+def run_cell(job: Any) -> bool:
+    """Run a cell in a process of its own; returns whether it gave a result."""
+    command = [sys.executable, "-m", "watchnext.cli.cell"]
+    return subprocess.run(command, input=job.model_dump_json(), text=True, check=False).returncode == 0  # noqa: S603
+
+
+def _jobs(
+    corpora: list[Path],
+    models: list[str] | None,
+    holdouts: list[str] | None,
+    share: float,
+    world: Path | None,
+    seed: int,
+    to: Path,
+    shown: bool,
+) -> list[Any]:
+    from corpus.corpus import CorpusManifest
+    from evaluation.baselines import BASELINES
+    from evaluation.results import Cell
+    from watchnext.cli.cell import Job
+
+    named = [_model(text, set(BASELINES)) for text in models or [*PRESETS, *BASELINES]]
+    named += [(ORACLE, (str(world),))] if world else []
+    for name in holdouts or []:
+        if name not in TESTED:
+            raise UsageError("--holdout", repr(name), f"Choose from: {', '.join(TESTED)}.")
+    jobs = []
+    for folder in corpora:
+        fingerprint = CorpusManifest.read(folder).fingerprint
+        for held in holdouts or ["leave-one-out"]:
+            for name, settings in named:
+                cell = Cell(
+                    data=folder.name,
+                    corpus=fingerprint,
+                    holdout=cast(HoldoutName, held),
+                    holdout_share=share,
+                    model=name,
+                    settings=settings,
+                    seed=seed,
+                )
+                jobs.append(Job(cell=cell, corpus=folder, store=to, shown=shown))
+    return jobs
+
+
+def _model(text: str, baselines: set[str]) -> tuple[str, tuple[str, ...]]:
+    """A preset with changed settings, or a baseline without: its grid is fixed."""
+    name, *settings = text.split(":")
+    if name in PRESETS:
+        changed(preset(name), settings)
+        return name, tuple(settings)
+    if name not in baselines:
+        raise UsageError("--model", repr(name), f"Choose from: {', '.join([*PRESETS, *sorted(baselines)])}.")
+    if settings:
+        raise UsageError("--model", repr(text), "Baselines are tuned over their grid; give only their name.")
+    return name, ()
