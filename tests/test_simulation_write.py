@@ -168,7 +168,8 @@ def test_the_command_says_where_the_world_is_and_what_to_do_with_it(tmp_path: Pa
     to = tmp_path / "world"
     shown = run("simulate", "--to", to, "--items", "500", "--users", "50", "--watches", "900", "--workers", "1")
     assert f"Written to {to}" in shown
-    assert f"watchnext ingest '{to}/watches/*.parquet' --items {to}/items.parquet --users {to}/users.parquet" in shown
+    tables = f"--items {to}/items.parquet --users {to}/users.parquet --searches '{to}/searches/*.parquet'"
+    assert f"watchnext ingest '{to}/watches/*.parquet' {tables} --to {to}-corpus" in shown
     options = ("--without", "drift", "--without", "order", "--set", "interests=0.7,0.3", "--set", "home_share=0.1")
     run_json("simulate", "--to", to, "--watches", "900", "--seed", "3", "--days", "7", *options, "--workers", "1")
     config = WorldManifest.read(to).config

@@ -52,6 +52,7 @@ def simulate(
     facts = {"items": config.items, "users": config.users, "watches": made.watches, "searches": made.searches}
     facts |= {"watches_per_second": round(made.watches / (time.perf_counter() - begun))}
     tables = f"--items {to}/items.parquet --users {to}/users.parquet"
+    tables += f" --searches '{to}/searches/*.parquet'" if config.searches else ""
     report(
         json_,
         "World",
