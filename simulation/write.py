@@ -30,7 +30,6 @@ from watchnext.errors import UsageError
 from watchnext.files import MANIFEST, atomic_folder, write_atomic
 
 WATCHES, SEARCHES, ITEMS, USERS = "watches", "searches", "items.parquet", "users.parquet"
-_CONFIG = "config.json"
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage (`world`, `files`), how much of it is done, and of how much."""
@@ -80,18 +79,12 @@ def simulate(
     for _ in _made(world, partial, missing, workers):
         done += 1
         progress("files", done, len(parts))
-    (partial / _CONFIG).unlink()
-    manifest = WorldManifest.seal(
-        partial,
-        format=FORMAT,
-        config=config,
-        watches=_rows(partial / WATCHES),
-        searches=_rows(partial / SEARCHES),
-    )
+    counts = {"watches": _rows(partial / WATCHES), "searches": _rows(partial / SEARCHES)}
+    manifest = WorldManifest.seal(partial, format=FORMAT, config=config, **counts)
     with atomic_folder(to) as folder:
         for entry in list(partial.iterdir()):
             entry.rename(folder / entry.name)
-    shutil.rmtree(partial)
+    shutil.rmtree(partial.parent)
     return manifest
 
 
@@ -109,12 +102,12 @@ def _check_target(to: Path) -> None:
 
 def _partial(config: WorldConfig, to: Path) -> Path:
     """The folder of an earlier run with the same configuration, cleaned of half-written files; else a new one."""
-    folder = to.with_name(f".{to.name}.partial")
-    text = config.model_dump_json().encode()
-    same = (folder / _CONFIG).is_file() and (folder / _CONFIG).read_bytes() == text
-    if folder.exists() and not same:
-        shutil.rmtree(folder)
-    write_atomic(folder / _CONFIG, text)
+    beside = to.with_name(f".{to.name}.partial")
+    folder, noted, text = beside / "world", beside / "config.json", config.model_dump_json().encode()
+    if beside.exists() and not (noted.is_file() and noted.read_bytes() == text):
+        shutil.rmtree(beside)
+    write_atomic(noted, text)
+    folder.mkdir(exist_ok=True)
     for path in folder.rglob(".*"):
         path.unlink()
     return folder
@@ -122,14 +115,15 @@ def _partial(config: WorldConfig, to: Path) -> Path:
 
 def _made(world: World, folder: Path, parts: list[Part], workers: int) -> Iterator[None]:
     """Make parts, and yield as often as one is done."""
-    if workers == 1 or len(parts) < 2:
+    workers = min(workers, sum(len(part.slots) > 0 for part in parts))
+    if workers <= 1:
         maker = PartMaker(world, folder)
         for part in parts:
             maker.write(part)
             yield
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(parts)), context, _start_worker, (world, folder)) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (world, folder)) as pool:
         try:
             for future in as_completed([pool.submit(_write_in_worker, part) for part in parts]):
                 future.result()

@@ -13,7 +13,7 @@ import pytest
 
 from corpus.corpus import Corpus
 from simulation.clock import DAY, START
-from simulation.config import WorldConfig
+from simulation.config import EFFECTS, WorldConfig
 from simulation.manifest import WorldManifest
 from simulation.truth import Oracle
 from simulation.world import World
@@ -87,32 +87,32 @@ def test_two_processes_write_the_same_files_and_say_nothing_else(folder: Path, t
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_stopped_goes_on(folder: Path, tmp_path: Path, how: signal.Signals) -> None:
-    to, partial = tmp_path / "world", tmp_path / ".world.partial"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command(to, "--workers", "2", "--set", "part_watches=100"), **quiet)  # type: ignore[call-overload]
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    to, partial = tmp_path / "world", tmp_path / ".world.partial" / "world"
+    config = PARTS.model_copy(update={"days": 60, "part_watches": 1})
+    words = command(to, "--workers", "2", "--days", "60", "--set", "part_watches=1")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _wait_for(lambda: len(list((partial / "watches").glob("*.parquet"))) >= 5)
     process.send_signal(how)
-    message = process.communicate(timeout=20)[1]  # which ends when no worker has standard error open any more
-    assert process.returncode != 0
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert "Traceback" not in message
+    message = process.communicate(timeout=60)[1]  # which ends when no worker has standard error open any more
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+    assert how == signal.SIGKILL or message.strip() == ""
     assert not to.exists()
-    there = {path: path.stat().st_mtime_ns for path in (partial / "watches").glob("*.parquet")}
+    there = {path.name: path.stat().st_mtime_ns for path in (partial / "watches").glob("*.parquet")}
     (partial / "watches" / ".part-00001.parquet.half").write_bytes(b"PAR1")
-    simulate(PARTS.model_copy(update={"part_watches": 100}), to)
-    assert {path: (to / "watches" / path.name).stat().st_mtime_ns for path in there} == there
-    manifest = WorldManifest.read(to)
+    simulate(config, to)
+    assert {name: (to / "watches" / name).stat().st_mtime_ns for name in there} == there
+    manifest, log = WorldManifest.read(to), log_of(config)
     manifest.verify(to)
-    assert len(manifest.files) == 2 + 2 * 120
-    tables = [pq.read_table(f / "watches") for f in (folder, to)]
-    assert tables[0].equals(tables[1])
+    assert len(manifest.files) == 2 + 2 * 240
+    assert (manifest.watches, manifest.searches) == (len(log.items), len(log.searches))
+    times = pq.read_table(to / "watches").column("time").to_numpy()
+    assert np.array_equal(np.sort(times), np.sort(log.times))
     assert [path.name for path in tmp_path.iterdir()] == ["world"]
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(2_000):
+    for _ in range(6_000):
         if condition():
             return
         time.sleep(0.01)
@@ -121,9 +121,9 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 def test_an_interrupted_run_of_another_world_is_thrown_away(tmp_path: Path) -> None:
     partial = tmp_path / ".world.partial"
-    (partial / "watches").mkdir(parents=True)
+    (partial / "world" / "watches").mkdir(parents=True)
     (partial / "config.json").write_text(WorldConfig().model_dump_json())
-    (partial / "watches" / "part-00000.parquet").write_bytes(b"of another world")
+    (partial / "world" / "watches" / "part-00000.parquet").write_bytes(b"of another world")
     simulate(SMALL, tmp_path / "world").verify(tmp_path / "world")
     assert not partial.exists()
     assert pq.read_table(tmp_path / "world" / "watches").num_rows > 0
@@ -168,7 +168,8 @@ def test_the_command_says_where_the_world_is_and_what_to_do_with_it(tmp_path: Pa
     to = tmp_path / "world"
     shown = run("simulate", "--to", to, "--items", "500", "--users", "50", "--watches", "900", "--workers", "1")
     assert f"Written to {to}" in shown
-    assert f"watchnext ingest '{to}/watches/*.parquet' --items {to}/items.parquet --users {to}/users.parquet" in shown
+    tables = f"--items {to}/items.parquet --users {to}/users.parquet --searches '{to}/searches/*.parquet'"
+    assert f"watchnext ingest '{to}/watches/*.parquet' {tables} --to {to}-corpus" in shown
     options = ("--without", "drift", "--without", "order", "--set", "interests=0.7,0.3", "--set", "home_share=0.1")
     run_json("simulate", "--to", to, "--watches", "900", "--seed", "3", "--days", "7", *options, "--workers", "1")
     config = WorldManifest.read(to).config
@@ -176,6 +177,12 @@ def test_the_command_says_where_the_world_is_and_what_to_do_with_it(tmp_path: Pa
     assert (config.interests, config.home_share) == ((0.7, 0.3), 0.1)
     assert (config.seed, config.days) == (3, 7)
     assert pq.read_table(to / "watches").column("time").to_numpy().max() < START + 7 * DAY
+
+
+def test_help_names_every_effect() -> None:
+    shown = run("simulate", "--help")
+    for effect in EFFECTS:
+        assert effect in shown
 
 
 @pytest.mark.parametrize(

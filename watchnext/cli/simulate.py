@@ -31,7 +31,8 @@ def simulate(
         typer.Option("--set", metavar="NAME=VALUE", help="Change any setting of docs/simulation.md. Repeatable."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; one a core by default. The result is the same with any number.")
+        int | None,
+        typer.Option(min=1, help="Processes; one a core by default. The result is the same with any number."),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -49,8 +50,9 @@ def simulate(
     with stages(not json_) as advance:
         made = run(config, to, workers or os.cpu_count() or 1, advance)
     facts = {"items": config.items, "users": config.users, "watches": made.watches, "searches": made.searches}
-    facts |= {"seconds": round(time.perf_counter() - begun, 1)}
+    facts |= {"watches_per_second": round(made.watches / (time.perf_counter() - begun))}
     tables = f"--items {to}/items.parquet --users {to}/users.parquet"
+    tables += f" --searches '{to}/searches/*.parquet'" if config.searches else ""
     report(
         json_,
         "World",
