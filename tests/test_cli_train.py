@@ -86,7 +86,7 @@ def test_a_killed_command_resumes_to_the_same_vectors(work: Path) -> None:
 
 
 def test_wrong_use_names_the_cure(work: Path) -> None:
-    with pytest.raises(UsageError, match="leave-one-out, temporal, users, last, none"):
+    with pytest.raises(UsageError, match="leave-one-out, temporal, temporal-next, users, last, none"):
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
     with pytest.raises(UsageError, match="Give NAME=VALUE"):
         run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")

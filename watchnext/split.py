@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from watchnext.errors import UsageError
 from watchnext.histories import Histories, Int64
 
-HoldoutName = Literal["leave-one-out", "temporal", "users", "last", "none"]
+HoldoutName = Literal["leave-one-out", "temporal", "temporal-next", "users", "last", "none"]
 
-TESTED: tuple[HoldoutName, ...] = ("leave-one-out", "temporal", "users")
+TESTED: tuple[HoldoutName, ...] = ("leave-one-out", "temporal", "temporal-next", "users")
 """The rules that leave a test part."""
 
 FEWEST_WATCHES = 5
@@ -57,14 +57,15 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
     Args:
         holdout: `leave-one-out` keeps the last watch of each user for the test and the one before for validation
             (users with fewer than 3 watches are only trained on); `temporal` does it by one global time: the last
-            `share` of all watches are the test, the `share` before it validation; `users` trains on some users and
+            `share` of all watches are the test, the `share` before it validation; `temporal-next` is the same, but of
+            each user only the next watch is asked for (Covington et al. 2016, 3.4); `users` trains on some users and
             asks others, a `share` of those with 5 watches or more in each part: given the first 80 % of their
             watches, the rest is asked for; `last` holds back one watch a user for validation and nothing for a
             test; `none` trains on everything.
-        share: `temporal` and `users` only, between 0 and 0.5.
+        share: all `temporal` ones and `users`, between 0 and 0.5.
         seed: `users` only, draws them.
 
-    Of these only `temporal` keeps the whole training part before everything that is asked for. The others keep the
+    Of these only the `temporal` ones keep the whole training part before all that is asked for. The others keep the
     order within each history, while other users' training watches may be later (Ji et al. 2023, "A critical study
     on data leakage in recommender system offline evaluation").
     """
@@ -78,7 +79,10 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
         return _prefixes(n, n, n)
     if not 0 < share < 0.5:
         raise UsageError("holdout share", share, "Give a number above 0 and below 0.5.")
-    return _temporal(histories, share) if holdout == "temporal" else _users(n, share, seed)
+    if holdout == "users":
+        return _users(n, share, seed)
+    by_time = _temporal(histories, share)
+    return _next_only(by_time) if holdout == "temporal-next" else by_time
 
 
 def _prefixes(train: Int64, valid: Int64, test: Int64) -> Split:
@@ -92,6 +96,11 @@ def _temporal(histories: Histories, share: float) -> Split:
     quantiles = np.quantile(histories.times, [1 - 2 * share, 1 - share], method="higher")
     train, valid = (_watches_before(histories, cut) for cut in quantiles)
     return _prefixes(train, valid, n)
+
+
+def _next_only(cut: Split) -> Split:
+    valid, test = (Ask(a.given, np.minimum(a.given + 1, a.until)) for a in (cut.valid, cut.test))
+    return Split(cut.train, valid, test)
 
 
 def _watches_before(histories: Histories, time: int) -> Int64:

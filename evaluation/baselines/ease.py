@@ -107,7 +107,9 @@ def _weights(gram: Float32, regularisation: float) -> Float32:
     inverse, failed = lapack.spotrf(inverse, lower=1, overwrite_a=1)
     inverse, failed = lapack.spotri(inverse, lower=1, overwrite_c=1) if not failed else (inverse, failed)
     if failed:
-        raise UsageError("ease regularisation", regularisation, "Give a larger one: the matrix is singular in float32.")
+        raise UsageError(
+            "ease regularisation", regularisation, "Give a larger one: the matrix is singular in float32."
+        )
     weights: Float32 = inverse.T  # [items, items] in C order; its upper triangle is filled
     _mirror_upper(weights)
     weights /= -np.diag(weights).copy()

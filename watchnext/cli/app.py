@@ -17,6 +17,7 @@ from watchnext.cli.releases import releases
 from watchnext.cli.serve import serve
 from watchnext.cli.settings import settings
 from watchnext.cli.simulate import simulate
+from watchnext.cli.study import study
 from watchnext.cli.train import train
 from watchnext.errors import WatchnextError
 
@@ -47,6 +48,7 @@ app.command()(publish)
 app.command()(serve)
 app.command()(recommend)
 app.command()(simulate)
+app.add_typer(study)
 app.add_typer(releases)
 
 

@@ -1,6 +1,6 @@
 """One cell of a comparison, in a process of its own, so that its CPU time and memory are nobody else's.
 
-    python -m watchnext.cli.cell < job.json
+python -m watchnext.cli.cell < job.json
 """
 
 import resource

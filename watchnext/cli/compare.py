@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from watchnext.cli.console import Json, err, out
 from watchnext.config import PRESETS, changed, preset
 from watchnext.errors import UsageError, WatchnextError
-from watchnext.split import TESTED, HoldoutName
+from watchnext.split import TESTED
+
+if TYPE_CHECKING:
+    from watchnext.cli.cell import Job
 
 ORACLE = "oracle"
 
@@ -68,7 +71,7 @@ def compare(
         raise WatchnextError("compare", f"no result for {'; '.join(failed)}", "See the messages above.")
 
 
-def run_cell(job: Any) -> bool:
+def run_cell(job: "Job") -> bool:
     """Run a cell in a process of its own; returns whether it gave a result."""
     command = [sys.executable, "-m", "watchnext.cli.cell"]
     return subprocess.run(command, input=job.model_dump_json(), text=True, check=False).returncode == 0  # noqa: S603
@@ -83,33 +86,46 @@ def _jobs(
     seed: int,
     to: Path,
     shown: bool,
-) -> list[Any]:
-    from corpus.corpus import CorpusManifest
+) -> "list[Job]":
     from evaluation.baselines import BASELINES
-    from evaluation.results import Cell
-    from watchnext.cli.cell import Job
 
     named = [_model(text, set(BASELINES)) for text in models or [*PRESETS, *BASELINES]]
     named += [(ORACLE, (str(world),))] if world else []
-    for name in holdouts or []:
-        if name not in TESTED:
-            raise UsageError("--holdout", repr(name), f"Choose from: {', '.join(TESTED)}.")
-    jobs = []
-    for folder in corpora:
-        fingerprint = CorpusManifest.read(folder).fingerprint
-        for held in holdouts or ["leave-one-out"]:
-            for name, settings in named:
-                cell = Cell(
-                    data=folder.name,
-                    corpus=fingerprint,
-                    holdout=cast(HoldoutName, held),
-                    holdout_share=share,
-                    model=name,
-                    settings=settings,
-                    seed=seed,
-                )
-                jobs.append(Job(cell=cell, corpus=folder, store=to, shown=shown))
-    return jobs
+    return [
+        make_job(folder, to, held, share, name, settings, seed, shown)
+        for folder in corpora
+        for held in holdouts or ["leave-one-out"]
+        for name, settings in named
+    ]
+
+
+def make_job(
+    corpus: Path,
+    store: Path,
+    holdout: str,
+    share: float,
+    model: str,
+    settings: tuple[str, ...],
+    seed: int,
+    shown: bool,
+) -> "Job":
+    """A cell on a corpus, ready to run."""
+    from corpus.corpus import CorpusManifest
+    from evaluation.results import Cell
+    from watchnext.cli.cell import Job
+
+    if holdout not in TESTED:
+        raise UsageError("--holdout", repr(holdout), f"Choose from: {', '.join(TESTED)}.")
+    cell = Cell(
+        data=corpus.resolve().name,
+        corpus=CorpusManifest.read(corpus).fingerprint,
+        holdout=holdout,
+        holdout_share=share,
+        model=model,
+        settings=settings,
+        seed=seed,
+    )
+    return Job(cell=cell, corpus=corpus, store=store, shown=shown)
 
 
 def _model(text: str, baselines: set[str]) -> tuple[str, tuple[str, ...]]:
