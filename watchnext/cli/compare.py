@@ -11,6 +11,7 @@ import typer
 from watchnext.cli.console import Json, err, out
 from watchnext.config import PRESETS, changed, preset
 from watchnext.errors import UsageError, WatchnextError
+from watchnext.files import write_atomic
 from watchnext.split import TESTED
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def compare(
 
     Baselines are tuned on the validation part. Interrupted, the same command goes on with what is missing.
     """
-    from evaluation.report import markdown, print_tables, write_report
-
+    from evaluation.comparison import comparisons
+    from evaluation.report import write_report
     from evaluation.results import ResultStore
+    from evaluation.tables import markdown, print_tables
 
     jobs = _jobs(corpora, model, holdout, holdout_share, world, seed, to, not json_)
     store, failed = ResultStore(to), []
@@ -58,14 +60,15 @@ def compare(
             if not run_cell(job):
                 failed.append(name)
     results = [store.load(job.cell) for job in jobs if store.has(job.cell)]
+    compared = comparisons(results, store)
     if results:
-        write_report(results, store, to / "report.html", "Comparison")
-        (to / "report.md").write_text(markdown(results, store))
+        write_report(compared, to / "report.html", "Comparison")
+        write_atomic(to / "report.md", markdown(compared).encode())
     if json_:
         rows = [result.model_dump(mode="json", exclude={"files"}) for result in results]
         sys.stdout.write(json.dumps({"results": rows, "failed": failed, "written": str(to)}) + "\n")
     elif results:
-        print_tables(results, store, out)
+        print_tables(compared, out)
         out.print(f"Written to [bold]{to / 'report.html'}[/bold] and [bold]{to / 'report.md'}[/bold]", soft_wrap=True)
     if failed:
         raise WatchnextError("compare", f"no result for {'; '.join(failed)}", "See the messages above.")

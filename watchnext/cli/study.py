@@ -1,5 +1,6 @@
 """`watchnext study`: the paper's two figures on a log of one's own, or on the simulated world."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -64,10 +65,10 @@ def figure6(
     names = list(figure.FEATURES)
     steps = {
         name: store.difference(jobs[name, depths].cell, jobs[before, depths].cell)[figure.METRIC]
-        for before, name in zip(names, names[1:], strict=False)
+        for before, name in itertools.pairwise(names)
     }
     text = figure.markdown(grid, steps)
-    write_atomic(to / "figure6.svg", svg(figure.plot(grid)).encode())
+    write_atomic(to / "figure6.svg", svg(figure.plot(grid), "MAP by depth of the tower").encode())
     write_atomic(to / "figure6.md", text.encode())
     figures = {f"{name}, depth {d}": r.metrics[figure.METRIC]._asdict() for (name, d), r in grid.items()}
     _said(json_, text, {"map": figures, "gains": {n: s._asdict() for n, s in steps.items()}}, to, "figure6")
@@ -124,7 +125,7 @@ def figure4(
         vectors = _at_moments(export, moments, users, seed)
         popularity = figure.probabilities(vectors, np.asarray(export.item_vectors), chosen)
         curves.append((name, figure.by_days_since_upload(popularity, moments, uploaded[chosen], days)))
-    write_atomic(to / "figure4.svg", svg(figure.plot(curves)).encode())
+    write_atomic(to / "figure4.svg", svg(figure.plot(curves), "Probability by days since upload").encode())
     truth = curves[0]
     facts = {
         name: {"variation": curve.variation, f"correlation with {truth[0]}": curve.correlation(truth[1])}
