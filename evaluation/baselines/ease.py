@@ -22,7 +22,7 @@ BLOCK = 1024
 class EaseSettings(Closed):
     """Settings of EASE."""
 
-    regularisation: float = Field(300.0, gt=0)
+    regularisation: float = Field(100.0, gt=0)
     """Weight of the squared norm of B, lambda in the paper, in watches."""
 
 
@@ -60,7 +60,7 @@ class Ease(Baseline[EaseSettings]):
     """
 
     name = "ease"
-    grid = tuple(EaseSettings(regularisation=weight) for weight in (300, 30, 100, 1000, 3000))
+    grid = tuple(EaseSettings(regularisation=weight) for weight in (100, 10, 30, 300, 1000))
 
     def __init__(self, memory: int = 8 << 30) -> None:
         self.memory = memory

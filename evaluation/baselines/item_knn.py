@@ -21,7 +21,7 @@ BLOCK = 1024
 class ItemKnnSettings(Closed):
     """Settings of item-kNN."""
 
-    neighbours: int = Field(200, ge=1)
+    neighbours: int = Field(100, ge=1)
     """How many of the most similar items each item keeps."""
     shrinkage: float = Field(0.0, ge=0)
     """Added to the denominator of the cosine, so that few watchers in common count for little."""
@@ -35,7 +35,7 @@ class ItemKnnScorer:
     """Scores are the sum of the similarities to each watched item.
 
     Args:
-        similarities: [items + 1, items + 1] sparse, from a watched item (row) to a scored one (column).
+        similarities: [items + 1, items + 1] sparse, from a watched item (row) to its neighbours (columns).
         known: [items + 1] which items training saw.
     """
 
@@ -62,8 +62,8 @@ class ItemKnn(Baseline[ItemKnnSettings]):
     grid = tuple(
         ItemKnnSettings(neighbours=neighbours, shrinkage=shrinkage, weighting=weighting)
         for weighting in ("none", "idf")
-        for neighbours in (200, 50, 1000)
-        for shrinkage in (0, 10)
+        for neighbours in (100, 20, 500)
+        for shrinkage in (0, 20)
     )
 
     def fit(
@@ -79,7 +79,7 @@ class ItemKnn(Baseline[ItemKnnSettings]):
 
 
 def _similarities(watched: Any, settings: ItemKnnSettings) -> Any:
-    """[items + 1, items + 1] sparse: row i has the neighbours j of item i and s[j, i]."""
+    """[items + 1, items + 1] sparse: row i has the neighbours j of item i and s[i, j]."""
     transposed, items = watched.T.tocsr(), watched.shape[1]
     norms = np.sqrt(watched.multiply(watched).sum(0)).A1
     blocks = []
@@ -89,7 +89,7 @@ def _similarities(watched: Any, settings: ItemKnnSettings) -> Any:
         block.data /= norms[row] * norms[column] + settings.shrinkage
         block.data[row == column] = 0
         blocks.append(_highest(block.tocsr(), settings.neighbours))
-    return sparse.vstack(blocks, "csr").T.tocsr()
+    return sparse.vstack(blocks, "csr")
 
 
 def _highest(matrix: Any, count: int) -> Any:
