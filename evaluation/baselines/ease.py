@@ -56,7 +56,7 @@ class Ease(Baseline[EaseSettings]):
     Shallow Autoencoders for Sparse Data*, WWW 2019. Computed in float32 by a Cholesky factorisation in place.
 
     Args:
-        memory: bytes that X'X and P may take together; 8 * items² are needed.
+        memory: bytes for X'X, the best B so far and the next; 12 * items² are needed, while tuning.
     """
 
     name = "ease"
@@ -81,11 +81,11 @@ class Ease(Baseline[EaseSettings]):
             yield EaseScorer(_weights(gram, settings.regularisation), known, items, histories)
 
     def _refuse_too_many(self, items: int) -> None:
-        limit = int((self.memory / 8) ** 0.5)
+        limit = int((self.memory / 12) ** 0.5)
         if items > limit:
             raise UsageError(
                 "baseline ease",
-                f"{items:,} items, which need {8 * items**2 / 2**30:.0f} GiB",
+                f"{items:,} items, which need {12 * items**2 / 2**30:.1f} GiB",
                 f"Leave ease out, ingest with a higher --min-item-watches until at most {limit:,} items are left, "
                 "or give it more memory.",
             )
@@ -107,7 +107,9 @@ def _weights(gram: Float32, regularisation: float) -> Float32:
     inverse, failed = lapack.spotrf(inverse, lower=1, overwrite_a=1)
     inverse, failed = lapack.spotri(inverse, lower=1, overwrite_c=1) if not failed else (inverse, failed)
     if failed:
-        raise UsageError("ease regularisation", regularisation, "Give a larger one: the matrix is singular in float32.")
+        raise UsageError(
+            "ease regularisation", regularisation, "Give a larger one: the matrix is singular in float32."
+        )
     weights: Float32 = inverse.T  # [items, items] in C order; its upper triangle is filled
     _mirror_upper(weights)
     weights /= -np.diag(weights).copy()

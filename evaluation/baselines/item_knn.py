@@ -35,7 +35,7 @@ class ItemKnnScorer:
     """Scores are the sum of the similarities to each watched item.
 
     Args:
-        similarities: [items + 1, items + 1] sparse, from a watched item (row) to its neighbours (columns).
+        similarities: [items + 1, items + 1] sparse; column i has the similarities of item i to its neighbours.
         known: [items + 1] which items training saw.
     """
 
@@ -53,9 +53,9 @@ class ItemKnnScorer:
 class ItemKnn(Baseline[ItemKnnSettings]):
     """Cosine of the columns of the watch matrix, shrunk, of which each item keeps the highest.
 
-    s[i, j] = x_i . x_j / (|x_i| |x_j| + shrinkage) with x_i [users] the weighted watches of item i. Deshpande and
-    Karypis, *Item-based top-N recommendation algorithms*, TOIS 2004; shrinkage, weights and grid after Ferrari
-    Dacrema, Cremonesi and Jannach, *Are we really making much progress?*, RecSys 2019.
+    s[i, j] = x_i . x_j / (|x_i| |x_j| + shrinkage) with x_i [users] the weighted watches of item i. Sarwar, Karypis,
+    Konstan and Riedl, *Item-based collaborative filtering recommendation algorithms*, WWW 2001; shrinkage and weights
+    after Ferrari Dacrema, Cremonesi and Jannach, *Are we really making much progress?*, RecSys 2019.
     """
 
     name = "item-knn"
@@ -79,7 +79,7 @@ class ItemKnn(Baseline[ItemKnnSettings]):
 
 
 def _similarities(watched: Any, settings: ItemKnnSettings) -> Any:
-    """[items + 1, items + 1] sparse: row i has the neighbours j of item i and s[i, j]."""
+    """[items + 1, items + 1] sparse: column i has s[i, j] of the neighbours j of item i."""
     transposed, items = watched.T.tocsr(), watched.shape[1]
     norms = np.sqrt(watched.multiply(watched).sum(0)).A1
     blocks = []
@@ -89,7 +89,7 @@ def _similarities(watched: Any, settings: ItemKnnSettings) -> Any:
         block.data /= norms[row] * norms[column] + settings.shrinkage
         block.data[row == column] = 0
         blocks.append(_highest(block.tocsr(), settings.neighbours))
-    return sparse.vstack(blocks, "csr")
+    return sparse.vstack(blocks, "csr").T.tocsr()
 
 
 def _highest(matrix: Any, count: int) -> Any:
