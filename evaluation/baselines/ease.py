@@ -87,7 +87,7 @@ class Ease(Baseline[EaseSettings]):
                 "baseline ease",
                 f"{items:,} items, which need {12 * items**2 / 2**30:.1f} GiB",
                 f"Leave ease out, ingest with a higher --min-item-watches until at most {limit:,} items are left, "
-                "or give it more memory.",
+                "or allow it more: Ease(memory=...).",
             )
 
 
