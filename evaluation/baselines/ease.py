@@ -22,7 +22,7 @@ BLOCK = 1024
 class EaseSettings(Closed):
     """Settings of EASE."""
 
-    regularisation: float = Field(300.0, gt=0)
+    regularisation: float = Field(100.0, gt=0)
     """Weight of the squared norm of B, lambda in the paper, in watches."""
 
 
@@ -56,11 +56,11 @@ class Ease(Baseline[EaseSettings]):
     Shallow Autoencoders for Sparse Data*, WWW 2019. Computed in float32 by a Cholesky factorisation in place.
 
     Args:
-        memory: bytes that X'X and P may take together; 8 * items² are needed.
+        memory: bytes for X'X, the best B so far and the next; 12 * items² are needed, while tuning.
     """
 
     name = "ease"
-    grid = tuple(EaseSettings(regularisation=weight) for weight in (300, 30, 100, 1000, 3000))
+    grid = tuple(EaseSettings(regularisation=weight) for weight in (100, 10, 30, 300, 1000))
 
     def __init__(self, memory: int = 8 << 30) -> None:
         self.memory = memory
@@ -81,13 +81,13 @@ class Ease(Baseline[EaseSettings]):
             yield EaseScorer(_weights(gram, settings.regularisation), known, items, histories)
 
     def _refuse_too_many(self, items: int) -> None:
-        limit = int((self.memory / 8) ** 0.5)
+        limit = int((self.memory / 12) ** 0.5)
         if items > limit:
             raise UsageError(
                 "baseline ease",
-                f"{items:,} items, which need {8 * items**2 / 2**30:.0f} GiB",
+                f"{items:,} items, which need {12 * items**2 / 2**30:.1f} GiB",
                 f"Leave ease out, ingest with a higher --min-item-watches until at most {limit:,} items are left, "
-                "or give it more memory.",
+                "or allow it more: Ease(memory=...).",
             )
 
 

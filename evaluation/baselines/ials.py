@@ -1,6 +1,9 @@
 """iALS: matrix factorisation of watched and unwatched items by alternating least squares, with `implicit`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,9 @@ from watchnext.histories import Histories, Int32, Int64
 class IalsSettings(Closed):
     """Settings of iALS."""
 
-    factors: int = Field(128, ge=1)
+    factors: int = Field(256, ge=1)
     """Dimensions of user and item factors."""
-    alpha: float = Field(10.0, gt=0)
+    alpha: float = Field(20.0, gt=0)
     """Weight of a watch against that of an item that was not watched, 1."""
     regularisation: float = Field(10.0, gt=0)
     """Weight of the squared norms of all factors."""
@@ -44,7 +47,8 @@ class IalsScorer:
     def user_factors(self, users: Int32, ends: Int64) -> Float32:
         """[users, factors] the least squares solution for each user's first `ends` watches."""
         watched = watched_matrix(self.histories, users, ends, len(self.known) - 1)
-        factors: Float32 = self.model.recalculate_user(np.arange(len(users)), watched)
+        with _one_blas_thread():
+            factors: Float32 = self.model.recalculate_user(np.arange(len(users)), watched)
         return factors
 
     def scores(self, users: Int32, ends: Int64) -> Float32:
@@ -64,16 +68,16 @@ class Ials(Baseline[IalsSettings]):
     name = "ials"
     grid = tuple(
         IalsSettings(factors=factors, alpha=alpha, regularisation=weight)
-        for factors in (128, 32)
-        for alpha in (10, 40)
-        for weight in (10, 100)
+        for factors in (256, 64)
+        for alpha in (20, 5, 80)
+        for weight in (10, 50)
     )
 
     def fit(self, histories: Histories, ends: Int64, items: int, settings: IalsSettings, seed: int) -> IalsScorer:
         """Fit with `implicit`. Raises UsageError when it is not installed."""
         als = baseline_library("implicit.cpu.als")
         watched = training_matrix(histories, ends, items)
-        with threadpool_limits(1, "blas"):  # implicit has threads of its own, each solving small systems
+        with _one_blas_thread():
             model = als.AlternatingLeastSquares(
                 factors=settings.factors,
                 alpha=settings.alpha,
@@ -84,3 +88,16 @@ class Ials(Baseline[IalsSettings]):
             model.fit(watched, show_progress=False)
             _ = model.YtY  # cached by the model, so that scoring only reads it
         return IalsScorer(model, watched.getnnz(axis=0) > 0, histories)
+
+
+_LIMITING = Lock()
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: `implicit` has threads of its own, each of which solves small systems.
+
+    The limit is the whole process's, so only one caller at a time may set and restore it.
+    """
+    with _LIMITING, threadpool_limits(1, "blas"):
+        yield

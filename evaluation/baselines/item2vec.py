@@ -26,8 +26,8 @@ class Item2vecTraining(Closed):
     order: Literal["time", "shuffled"] = "time"
     """Histories in time order, or shuffled anew in every epoch: then a window is a random part of the history, which
     stands for the whole history as the window (Barkan and Koenigstein found no difference)."""
-    window: int = Field(3, ge=1)
-    """An item's context is up to this many watches before and after it; each time a number from 1 to this is drawn."""
+    window: int = Field(5, ge=1)
+    """An item's context is up to this many watches before and after it: a number from 1 to this, drawn each time."""
     dim: int = Field(64, ge=1)
     """Dimensions of the vectors."""
     epochs: int = Field(20, ge=1)
@@ -50,8 +50,8 @@ class Item2vecSettings(Closed):
     last: int = Field(5, ge=1)
     """The user vector is the mean over this many last watches."""
     scored_by: Literal["input", "output"] = "output"
-    """What the user vector, a mean of input vectors, is compared with: `input` vectors by the cosine, as the paper
-    compares items, or `output` vectors by the dot product, which is what training raises for watches of one window."""
+    """What the user vector, a mean of input vectors, is compared with: `output` vectors by the dot product, which is
+    what training raises for watches of one window, or `input` vectors by the cosine, as the paper compares items."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,9 @@ class Item2vec(Baseline[Item2vecSettings]):
     name = "item2vec"
     grid = tuple(
         Item2vecSettings(training=training, last=last, scored_by=scored_by)
-        for training in (
-            Item2vecTraining(),
-            Item2vecTraining(order="shuffled", window=10),
-        )
-        for scored_by in ("output", "input")
-        for last in (5, 1, 20)
+        for training in (Item2vecTraining(), Item2vecTraining(order="shuffled"))
+        for scored_by, lasts in (("output", (5, 1, 3, 10)), ("input", (5, 1)))
+        for last in lasts
     )
 
     def fit(

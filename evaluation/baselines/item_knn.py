@@ -21,7 +21,7 @@ BLOCK = 1024
 class ItemKnnSettings(Closed):
     """Settings of item-kNN."""
 
-    neighbours: int = Field(200, ge=1)
+    neighbours: int = Field(100, ge=1)
     """How many of the most similar items each item keeps."""
     shrinkage: float = Field(0.0, ge=0)
     """Added to the denominator of the cosine, so that few watchers in common count for little."""
@@ -35,7 +35,7 @@ class ItemKnnScorer:
     """Scores are the sum of the similarities to each watched item.
 
     Args:
-        similarities: [items + 1, items + 1] sparse, from a watched item (row) to a scored one (column).
+        similarities: [items + 1, items + 1] sparse; column i has the similarities of item i to its neighbours.
         known: [items + 1] which items training saw.
     """
 
@@ -53,17 +53,17 @@ class ItemKnnScorer:
 class ItemKnn(Baseline[ItemKnnSettings]):
     """Cosine of the columns of the watch matrix, shrunk, of which each item keeps the highest.
 
-    s[i, j] = x_i . x_j / (|x_i| |x_j| + shrinkage) with x_i [users] the weighted watches of item i. Deshpande and
-    Karypis, *Item-based top-N recommendation algorithms*, TOIS 2004; shrinkage, weights and grid after Ferrari
-    Dacrema, Cremonesi and Jannach, *Are we really making much progress?*, RecSys 2019.
+    s[i, j] = x_i . x_j / (|x_i| |x_j| + shrinkage) with x_i [users] the weighted watches of item i. Sarwar, Karypis,
+    Konstan and Riedl, *Item-based collaborative filtering recommendation algorithms*, WWW 2001; shrinkage and weights
+    after Ferrari Dacrema, Cremonesi and Jannach, *Are we really making much progress?*, RecSys 2019.
     """
 
     name = "item-knn"
     grid = tuple(
         ItemKnnSettings(neighbours=neighbours, shrinkage=shrinkage, weighting=weighting)
         for weighting in ("none", "idf")
-        for neighbours in (200, 50, 1000)
-        for shrinkage in (0, 10)
+        for neighbours in (100, 20, 500)
+        for shrinkage in (0, 20)
     )
 
     def fit(
@@ -79,7 +79,7 @@ class ItemKnn(Baseline[ItemKnnSettings]):
 
 
 def _similarities(watched: Any, settings: ItemKnnSettings) -> Any:
-    """[items + 1, items + 1] sparse: row i has the neighbours j of item i and s[j, i]."""
+    """[items + 1, items + 1] sparse: column i has s[i, j] of the neighbours j of item i."""
     transposed, items = watched.T.tocsr(), watched.shape[1]
     norms = np.sqrt(watched.multiply(watched).sum(0)).A1
     blocks = []

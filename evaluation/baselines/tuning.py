@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import Generic
 
 from evaluation.baselines.interface import Baseline, Settings
@@ -52,14 +53,15 @@ def tune(
         progress: called after each trial with how many are done and how many there are.
         seed: the same for every trial.
     """
-    best: tuple[Settings, Scorer, float] | None = None
+    best: list[tuple[Settings, Scorer, float]] = []
     trials: list[Trial[Settings]] = []
     scorers = baseline.fit_each(histories, ends, items, baseline.grid, seed)
-    for settings, scorer in zip(baseline.grid, scorers, strict=True):
+    for settings in baseline.grid:
+        scorer = next(scorers)
         score = judge(scorer)
         trials.append(Trial(settings, score))
-        if best is None or score > best[2] or best[2] != best[2]:
-            best = settings, scorer, score
+        if not best or score > best[0][2] or isnan(best[0][2]):
+            best = [(settings, scorer, score)]
+        del scorer  # the next is fitted beside the best alone
         progress(len(trials), len(baseline.grid))
-    assert best is not None
-    return Tuned(*best, tuple(trials))
+    return Tuned(*best[0], tuple(trials))
