@@ -1,6 +1,6 @@
 """What ranx says of a ranking: `python -m tests.ranx_scores < in.json > out.json`, with NUMBA_DISABLE_JIT=1.
 
-A program of its own, since compiling ranx takes a minute and plain Python none, which only the environment can choose.
+A program of its own, since only the environment can choose plain Python over a minute of compiling ranx.
 In: `qrels` and `run` as ranx takes them, `metrics`. Out: user by user, by metric.
 """
 
