@@ -2,12 +2,13 @@
 
 Users are ranked in blocks, each by one thread, so that the matrix product of the next block runs beside the selection
 of this one. No row is sorted. Its scores fall into groups; the k-th largest of the groups' maxima is a lower bound of
-the k-th largest score, and only items above this bound, hardly more than k, are ever looked at again.
+the k-th largest score. What is above the bound, in fewer than k groups, is sorted; what is at the bound is counted.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from math import isqrt
 from os import cpu_count
 from typing import NamedTuple
 
@@ -114,15 +115,15 @@ def _rank_block(scorer: Scorer, histories: Histories, ask: Ask, users: Int32, k:
 
 
 class _Best(NamedTuple):
-    """What stands at or above each row's bound. Places are positions in the flattened scores.
+    """What stands above each row's bound, and at it. Places are positions in the flattened scores.
 
     Args:
         bound: [rows] a lower bound of the k-th largest score.
         above: [above] places above the bound of their row, by row, then by falling score, then by item.
         scores: [above] their scores.
         begin: [rows + 1] where each row begins in `above`.
-        tied: [tied] places at the bound, rising, of rows with fewer than k items above it.
-        tied_begin: [rows + 1] where each row begins in `tied`.
+        tied: [rows] how many items score the bound; 0 where k or more are above it.
+        fill: for each row the first places at the bound, as many as its list has left.
     """
 
     bound: Float32
@@ -130,26 +131,30 @@ class _Best(NamedTuple):
     scores: Float32
     begin: Int64
     tied: Int64
-    tied_begin: Int64
+    fill: list[Int64]
 
 
 def _best(scores: Float32, k: int) -> _Best:
     """Find the candidates for the k best of each row; NaN and -inf are none. scores: [rows, width], column 0 -inf."""
     rows, width = scores.shape
-    bound, places = _candidates(scores, k)
+    bound, places = _above_bound(scores, k)
     row, score = places // width, scores.ravel()[places]
-    above = score > bound[row]
-    order = np.lexsort((places[above], -score[above], row[above]))
-    begin = _begins(row[above], rows)
-    short = (np.diff(begin) < k) & (bound > -np.inf)
-    tied = np.sort(places[~above & short[row]])
-    return _Best(bound, places[above][order], score[above][order], begin, tied, _begins(tied // width, rows))
+    order = np.lexsort((places, -score, row))
+    begin = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    left = np.where(bound > -np.inf, k - np.diff(begin), 0)
+    at_bound = [
+        row * width + np.flatnonzero(scores[row] == bound[row]) if left[row] > 0 else places[:0]
+        for row in range(rows)
+    ]
+    tied = np.array([len(at) for at in at_bound])
+    fill = [at[: left[row]] for row, at in enumerate(at_bound)]
+    return _Best(bound, places[order], score[order], begin, tied, fill)
 
 
-def _candidates(scores: Float32, k: int) -> tuple[Float32, Int64]:
-    """A lower bound of the k-th largest score of each row, [rows], and the places of all scores that reach it."""
+def _above_bound(scores: Float32, k: int) -> tuple[Float32, Int64]:
+    """A lower bound of the k-th largest score of each row, [rows], and the places of all scores above it."""
     rows, width = scores.shape
-    size = max(1, min(GROUP, width // (GROUPS_PER_PLACE * k)))
+    size = max(1, min(GROUP, width // (GROUPS_PER_PLACE * k), isqrt(width)))
     groups = width // size
     # Group g holds the columns g, groups + g, 2 groups + g, ..., the first groups one more where that leaves a rest.
     rest = width - size * groups
@@ -157,31 +162,24 @@ def _candidates(scores: Float32, k: int) -> tuple[Float32, Int64]:
     maxima[:, :rest] = np.fmax(maxima[:, :rest], scores[:, size * groups :])
     maxima[np.isnan(maxima)] = -np.inf
     bound = np.partition(maxima, -k, 1)[:, -k] if k < groups else np.full(rows, -np.inf, scores.dtype)
-    row, group = np.nonzero(maxima >= bound[:, None])
+    row, group = np.nonzero(maxima > bound[:, None])
     members = group[:, None] + groups * np.arange(size + (rest > 0))
     if rest:
         members[members[:, -1] >= width, -1] = 0
     members += (row * width)[:, None]
-    reached = np.flatnonzero(scores.ravel()[members] >= bound[row, None])
+    reached = np.flatnonzero(scores.ravel()[members] > bound[row, None])
     return bound, members.ravel()[reached]
-
-
-def _begins(row: Int64, rows: int) -> Int64:
-    """[rows + 1] where each row begins in what is grouped by rows."""
-    return np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
 
 
 def _lists(best: _Best, shape: tuple[int, int], k: int) -> Int32:
     """[rows, k] item numbers."""
     rows, width = shape
     lists = np.zeros((rows, k), np.int32)
-    above = np.diff(best.begin)
-    for places, begin, shift in (
-        (best.above, best.begin, np.zeros_like(above)),
-        (best.tied, best.tied_begin, above),
-    ):
+    fill = np.concatenate(best.fill)
+    begin = np.cumsum([0, *(len(places) for places in best.fill)])
+    for places, shift in ((best.above, -best.begin), (fill, np.diff(best.begin, append=0) - begin)):
         row = places // width
-        column = np.arange(len(places)) - begin[row] + shift[row]
+        column = np.arange(len(places)) + shift[row]
         shown = column < k
         lists[row[shown], column[shown]] = places[shown] % width
     return lists
@@ -194,5 +192,5 @@ def _places(best: _Best, scores: Float32, asked: Int64, k: int) -> tuple[Int64, 
     greater = np.bincount(owner[best.scores[other] > score[owner]], minlength=len(asked))
     equal = np.bincount(owner[best.scores[other] == score[owner]], minlength=len(asked))
     bound = best.bound[row]
-    equal[score == bound] = np.diff(best.tied_begin)[row[score == bound]]
-    return greater, equal - 1, (score >= bound) & (score > -np.inf) & (greater < k)
+    equal = np.where(score == bound, best.tied[row], equal) - 1
+    return greater, equal, (score >= bound) & (score > -np.inf) & (greater < k)

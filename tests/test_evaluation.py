@@ -63,6 +63,7 @@ def test_buckets_by_hand() -> None:
         "tail": 0,
         "untrained": 0.5,
     }
+    assert report.targets_by_popularity == {"head": 1, "middle": 1, "tail": 1, "untrained": 2}
     active = report.activity_estimates()
     assert list(active) == ["1-4", "5-9"]
     assert active["1-4"]["recall@2"].value == 0.5
