@@ -4,7 +4,7 @@
 
 The bare product computes the same scores in the same blocks and threads. Both run alternately in one process; the
 median ratio counts, and where other programs take turns on the cores that of CPU seconds. `evaluation` adds the
-metrics and 1,000 resamples for standard errors. Memory is the process's maximum. With few items the selection of 50 of
+metrics and 1,000 resamples for standard errors. Memory is the process's maximum. With few items, selecting 50 of
 them costs more than the product.
 """
 
