@@ -37,7 +37,9 @@ class Report:
         untrained_targets: those of them that no training watch showed: misses for every model that needs one.
         metrics: by name, `hr@10`: [users] each. HR, recall, NDCG, MRR, MAP; `novelty`, `popularity` and, where upload
             times are known, `age` of the list (NaN for an empty one).
-        by_popularity: recall by name and bucket of the targets' items: [users] each, NaN without such a target.
+        by_popularity: by bucket of the targets' items (`training.BUCKETS`), then `recall@10`: [users] each, NaN for a
+            user without such a target.
+        targets_by_popularity: how many of the targets are in each bucket that has any.
         catalogue: `coverage` and `gini` by name, of all lists together, over the items that training shows.
     """
 
@@ -48,19 +50,23 @@ class Report:
     untrained_targets: int
     metrics: dict[str, Float64]
     by_popularity: dict[str, dict[str, Float64]]
+    targets_by_popularity: dict[str, int]
     catalogue: dict[str, float]
 
     def estimates(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
         """Mean over users and standard error of each metric."""
         return estimates(self.metrics, resamples, seed)
 
+    def by_activity(self) -> dict[str, NDArray[np.bool_]]:
+        """[users] who is in it, for each bucket of `ACTIVITY` with any users."""
+        bucket = np.searchsorted(list(ACTIVITY.values()), self.given, side="right") - 1
+        return {name: bucket == n for n, name in enumerate(ACTIVITY) if (bucket == n).any()}
+
     def activity_estimates(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Estimate]]:
         """By bucket of `ACTIVITY` that has any user, then by metric."""
-        bucket = np.searchsorted(list(ACTIVITY.values()), self.given, side="right") - 1
         return {
-            name: estimates({m: v[bucket == number] for m, v in self.metrics.items()}, resamples, seed)
-            for number, name in enumerate(ACTIVITY)
-            if (bucket == number).any()
+            name: estimates({metric: values[inside] for metric, values in self.metrics.items()}, resamples, seed)
+            for name, inside in self.by_activity().items()
         }
 
     def popularity_estimates(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Estimate]]:
@@ -107,6 +113,7 @@ def evaluate(
     if not len(users):
         raise UsageError("holdout", "no user with watches before and after the cut", "Choose another holdout.")
     ranking = rank(scorer, histories, split.test, users, max(ks), advance)
+    bucket = counts.buckets()[ranking.target]
     given = split.test.given[users]
     asked = histories.times[histories.offsets[users] + given - 1]
     metrics = {name: values for k in ks for name, values in by_user(ranking, k).items()}
@@ -119,7 +126,8 @@ def evaluate(
         targets=len(ranking.target),
         untrained_targets=int((counts.watches[ranking.target] == 0).sum()),
         metrics=metrics,
-        by_popularity=_by_popularity(ranking, counts, ks),
+        by_popularity=_by_popularity(ranking, bucket, ks),
+        targets_by_popularity={name: int((bucket == n).sum()) for n, name in enumerate(BUCKETS) if n in bucket},
         catalogue=_catalogue(ranking, counts, ks),
     )
 
@@ -141,14 +149,9 @@ def _catalogue(ranking: Ranking, counts: TrainingCounts, ks: Sequence[int]) -> d
     return found
 
 
-def _by_popularity(ranking: Ranking, counts: TrainingCounts, ks: Sequence[int]) -> dict[str, dict[str, Float64]]:
-    bucket = counts.buckets()[ranking.target]
-    found = {}
-    for number, name in enumerate(BUCKETS):
-        if (bucket == number).any():
-            runs = Runs.of(ranking.only(bucket == number))
-            found[name] = {f"recall@{k}": recall(runs, k) for k in ks}
-    return found
+def _by_popularity(ranking: Ranking, bucket: Int64, ks: Sequence[int]) -> dict[str, dict[str, Float64]]:
+    runs = {name: Runs.of(ranking.only(bucket == n)) for n, name in enumerate(BUCKETS) if n in bucket}
+    return {name: {f"recall@{k}": recall(inside, k) for k in ks} for name, inside in runs.items()}
 
 
 class Validator:

@@ -2,12 +2,13 @@
 
 Users are ranked in blocks, each by one thread, so that the matrix product of the next block runs beside the selection
 of this one. No row is sorted. Its scores fall into groups; the k-th largest of the groups' maxima is a lower bound of
-the k-th largest score, and only items above this bound, hardly more than k, are ever looked at again.
+the k-th largest score. What is above the bound, in fewer than k groups, is sorted; what is at the bound is counted.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from math import isqrt
 from os import cpu_count
 from typing import NamedTuple
 
@@ -17,15 +18,15 @@ from threadpoolctl import threadpool_limits
 
 from evaluation.scorers import Scorer
 from watchnext.features import Float32
-from watchnext.histories import Histories, Int32, Int64
+from watchnext.histories import Histories, Int32, Int64, spans
 from watchnext.split import Ask
 
 THREADS = cpu_count() or 1
-BLOCK_SCORES = min(1 << 24, (1 << 26) // THREADS)
-"""Scores that a thread has in memory at once: 64 MiB of float32, and no more than 256 MiB in all threads."""
+BLOCK_SCORES = min(1 << 23, (1 << 26) // THREADS)
+"""Scores that a thread has in memory at once: 32 MiB of float32, and no more than 256 MiB in all threads."""
 BLOCK_USERS = 512
 """At most so many users a block, however small the catalogue is."""
-GROUP = 64
+GROUP = 32
 """At most so many scores a group."""
 GROUPS_PER_PLACE = 8
 """At least so many groups for each place of the list, so that few of the best share one."""
@@ -114,67 +115,71 @@ def _rank_block(scorer: Scorer, histories: Histories, ask: Ask, users: Int32, k:
 
 
 class _Best(NamedTuple):
-    """What stands at or above each row's bound. Places are positions in the flattened scores.
+    """What stands above each row's bound, and at it. Places are positions in the flattened scores.
 
     Args:
+        bound: [rows] a lower bound of the k-th largest score.
         above: [above] places above the bound of their row, by row, then by falling score, then by item.
         scores: [above] their scores.
         begin: [rows + 1] where each row begins in `above`.
-        bound: [rows] a lower bound of the k-th largest score.
-        tied: [tied] places at the bound, rising, of rows with fewer than k items above it.
-        tied_begin: [rows + 1] where each row begins in `tied`.
+        tied: [rows] how many items score the bound; 0 where k or more are above it.
+        fill: for each row the first places at the bound, as many as its list has left.
     """
 
+    bound: Float32
     above: Int64
     scores: Float32
     begin: Int64
-    bound: Float32
     tied: Int64
-    tied_begin: Int64
+    fill: list[Int64]
 
 
 def _best(scores: Float32, k: int) -> _Best:
-    """Find the candidates for the k best of each row; NaN and -inf are none. scores: [rows, width]."""
+    """Find the candidates for the k best of each row; NaN and -inf are none. scores: [rows, width], column 0 -inf."""
     rows, width = scores.shape
-    size = max(1, min(GROUP, width // (GROUPS_PER_PLACE * k)))
+    bound, places = _above_bound(scores, k)
+    row, score = places // width, scores.ravel()[places]
+    order = np.lexsort((places, -score, row))
+    begin = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    left = np.where(bound > -np.inf, k - np.diff(begin), 0)
+    at_bound = [
+        row * width + np.flatnonzero(scores[row] == bound[row]) if left[row] > 0 else places[:0]
+        for row in range(rows)
+    ]
+    tied = np.array([len(at) for at in at_bound])
+    fill = [at[: left[row]] for row, at in enumerate(at_bound)]
+    return _Best(bound, places[order], score[order], begin, tied, fill)
+
+
+def _above_bound(scores: Float32, k: int) -> tuple[Float32, Int64]:
+    """A lower bound of the k-th largest score of each row, [rows], and the places of all scores above it."""
+    rows, width = scores.shape
+    size = max(1, min(GROUP, width // (GROUPS_PER_PLACE * k), isqrt(width)))
     groups = width // size
-    # Group g holds the columns g, groups + g, 2 groups + g, ...; what is left over forms groups of one.
-    body = scores[:, : size * groups].reshape(rows, size, groups)
-    maxima = np.concatenate([np.fmax.reduce(body, 1), scores[:, size * groups :]], 1)
-    maxima = np.fmax(maxima, -np.inf)
-    bound = np.partition(maxima, -k, 1)[:, -k] if k < maxima.shape[1] else np.full(rows, -np.inf, scores.dtype)
-    row, group = np.nonzero((maxima >= bound[:, None]) & (maxima > -np.inf))
-    single = group >= groups
-    columns = np.where(
-        single[:, None], (group + (size - 1) * groups)[:, None], group[:, None] + groups * np.arange(size)
-    )
-    columns[single, 1:] = 0  # never a candidate
-    places = row[:, None] * width + columns
-    candidates = scores.ravel()[places]
-    above = candidates > bound[row, None]
-    order = np.lexsort((places[above], -candidates[above], places[above] // width))
-    begin = _begins(places[above] // width, rows)
-    short = (np.diff(begin) < k) & (bound > -np.inf)
-    tied = np.sort(places[(candidates == bound[row, None]) & short[row, None]])
-    return _Best(places[above][order], candidates[above][order], begin, bound, tied, _begins(tied // width, rows))
-
-
-def _begins(row: Int64, rows: int) -> Int64:
-    """[rows + 1] where each row begins in what is grouped by rows."""
-    return np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    # Group g holds the columns g, groups + g, 2 groups + g, ..., the first groups one more where that leaves a rest.
+    rest = width - size * groups
+    maxima = np.fmax.reduce(scores[:, : size * groups].reshape(rows, size, groups), 1)
+    maxima[:, :rest] = np.fmax(maxima[:, :rest], scores[:, size * groups :])
+    maxima[np.isnan(maxima)] = -np.inf
+    bound = np.partition(maxima, -k, 1)[:, -k] if k < groups else np.full(rows, -np.inf, scores.dtype)
+    row, group = np.nonzero(maxima > bound[:, None])
+    members = group[:, None] + groups * np.arange(size + (rest > 0))
+    if rest:
+        members[members[:, -1] >= width, -1] = 0
+    members += (row * width)[:, None]
+    reached = np.flatnonzero(scores.ravel()[members] > bound[row, None])
+    return bound, members.ravel()[reached]
 
 
 def _lists(best: _Best, shape: tuple[int, int], k: int) -> Int32:
     """[rows, k] item numbers."""
     rows, width = shape
     lists = np.zeros((rows, k), np.int32)
-    above = np.diff(best.begin)
-    for places, begin, shift in (
-        (best.above, best.begin, np.zeros_like(above)),
-        (best.tied, best.tied_begin, above),
-    ):
+    fill = np.concatenate(best.fill)
+    begin = np.cumsum([0, *(len(places) for places in best.fill)])
+    for places, shift in ((best.above, -best.begin), (fill, np.diff(best.begin, append=0) - begin)):
         row = places // width
-        column = np.arange(len(places)) - begin[row] + shift[row]
+        column = np.arange(len(places)) + shift[row]
         shown = column < k
         lists[row[shown], column[shown]] = places[shown] % width
     return lists
@@ -182,20 +187,10 @@ def _lists(best: _Best, shape: tuple[int, int], k: int) -> Int32:
 
 def _places(best: _Best, scores: Float32, asked: Int64, k: int) -> tuple[Int64, Int64, NDArray[np.bool_]]:
     """Greater, equal and found of the places that are asked for: [asked] each."""
-    width = scores.shape[1]
-    row, score = asked // width, scores.ravel()[asked]
-    at_bound = score == best.bound[row]
-    greater, equal = np.diff(best.begin)[row], np.diff(best.tied_begin)[row] - 1
-    # Candidates of one row and score stand together: a run.
-    owner = best.above // width
-    new = np.ones(len(owner), np.bool_)
-    new[1:] = (owner[1:] != owner[:-1]) | (best.scores[1:] != best.scores[:-1])
-    run_begin = np.append(np.flatnonzero(new), len(owner))
-    sorter = np.argsort(best.above)
-    inside = np.flatnonzero(score > best.bound[row])
-    candidate = sorter[np.searchsorted(best.above, asked[inside], sorter=sorter)]
-    run = np.cumsum(new)[candidate] - 1
-    greater[inside] = run_begin[run] - best.begin[row[inside]]
-    equal[inside] = np.diff(run_begin)[run] - 1
-    found = (score > -np.inf) & ((score > best.bound[row]) | at_bound) & (greater < k)
-    return greater, equal, found
+    row, score = asked // scores.shape[1], scores.ravel()[asked]
+    owner, other = spans(best.begin[row], best.begin[row + 1])
+    greater = np.bincount(owner[best.scores[other] > score[owner]], minlength=len(asked))
+    equal = np.bincount(owner[best.scores[other] == score[owner]], minlength=len(asked))
+    bound = best.bound[row]
+    equal = np.where(score == bound, best.tied[row], equal) - 1
+    return greater, equal, (score >= bound) & (score > -np.inf) & (greater < k)

@@ -11,6 +11,7 @@ import pytest
 from tests.commands import run, run_json
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
+from watchnext.split import split
 
 SMALL = [f"--set={s}" for s in ("dim=16", "tower=32", "negatives=20", "batch_examples=128", "learning_rate=0.01")]
 
@@ -29,7 +30,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("holdout", "users"), [("leave-one-out", 150), ("temporal", 120)])  # a tenth of 1,200
+# A tenth of 1,200 watches, one each; a tenth of 150 users.
+@pytest.mark.parametrize(("holdout", "users"), [("leave-one-out", 150), ("temporal", 120), ("users", 15)])
 def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: int) -> None:
     to = work / holdout
     trained = run_json("train", work / "corpus", "--to", to, "--holdout", holdout, "--epochs", "25", *SMALL)
@@ -40,8 +42,17 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert found["model"]["hr@1"]["value"] > 0.8
     assert found["popularity"]["hr@1"]["value"] < 0.4
     assert found["users"] == users
-    shown = run("evaluate", to)
+    better = found["difference"]["hr@1"]
+    assert better["value"] == pytest.approx(found["model"]["hr@1"]["value"] - found["popularity"]["hr@1"]["value"])
+    assert 0 < better["low"] < better["high"]
+    assert better["p"] < 0.01
+    assert list(found["by_activity"]["model"]) == ["5-9"]  # eight watches each, some held out
+    assert set(found["by_popularity"]["model"]) <= {"head", "middle", "tail", "untrained"}
+    assert 0 < found["catalogue"]["model"]["coverage@5"] <= 1
+    shown = run("evaluate", to, "--by", "popularity", "--by", "activity")
     assert "HR@10" in shown
+    assert "novelty, bits @50" in shown
+    assert "5-9" in shown
     assert f"watchnext index {to}" in shown.replace("\n", "")
     assert Export.open(to).manifest.features.countries == ("NO", "PT")
 
@@ -52,6 +63,29 @@ def test_refit_trains_on_everything_and_cannot_be_evaluated(work: Path) -> None:
     assert export.item_counts.sum() == 150 * 8
     with pytest.raises(UsageError, match="no test part"):
         run("evaluate", work / "all")
+
+
+def test_held_out_users_have_vectors_though_training_does_not_see_them(work: Path) -> None:
+    run(
+        "train",
+        work / "corpus",
+        "--to",
+        work / "held",
+        "--holdout",
+        "users",
+        "--holdout-seed",
+        "3",
+        "--epochs",
+        "3",
+        *SMALL,
+    )
+    export = Export.open(work / "held")
+    about = export.manifest
+    cut = split(export.histories, about.holdout, about.holdout_share, about.holdout_seed)
+    assert (about.holdout, about.holdout_seed) == ("users", 3)
+    assert export.item_counts.sum() == 120 * 8
+    assert cut.test.anything.sum() == 15
+    assert np.asarray(export.user_vectors)[cut.train == 0][1:].any(1).all()
 
 
 def test_the_papers_preset_trains(work: Path) -> None:
@@ -88,6 +122,8 @@ def test_a_killed_command_resumes_to_the_same_vectors(work: Path) -> None:
 def test_wrong_use_names_the_cure(work: Path) -> None:
     with pytest.raises(UsageError, match="leave-one-out, temporal, temporal-next, users, last, none"):
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
+    with pytest.raises(UsageError, match="activity, popularity"):
+        run("evaluate", work / "x", "--by", "mood")
     with pytest.raises(UsageError, match="Give NAME=VALUE"):
         run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")
     with pytest.raises(UsageError, match="watchnext-corpus-1"):

@@ -1,16 +1,24 @@
 """A whole evaluation against counting by hand: metrics, counts, buckets, pairs, validation."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evaluation.protocol import Validator, evaluate
-from evaluation.scorers import Popularity
+from evaluation.ranking import rank
+from evaluation.scorers import Popularity, VectorScorer
 from evaluation.training import TrainingCounts
 from tests.scorers import Fixed
+from watchnext.config import ModelConfig
 from watchnext.errors import UsageError
-from watchnext.histories import Histories
+from watchnext.features import FeatureSpec, Float32
+from watchnext.histories import Histories, Int32, Int64
 from watchnext.inputs import UserInputs
-from watchnext.split import Ask, Split, split
+from watchnext.split import Ask, HoldoutName, Split, split
+from watchnext.tower import UserTower
 
 
 def test_popularity_ranks_by_training_counts_and_says_what_was_never_seen() -> None:
@@ -64,6 +72,7 @@ def test_buckets_by_hand() -> None:
         "tail": 0,
         "untrained": 0.5,
     }
+    assert report.targets_by_popularity == {"head": 1, "middle": 1, "tail": 1, "untrained": 2}
     active = report.activity_estimates()
     assert list(active) == ["1-4", "5-9"]
     assert active["1-4"]["recall@2"].value == 0.5
@@ -108,3 +117,51 @@ def test_validation_asks_for_the_validation_part_only() -> None:
     assert (
         Validator(UserInputs(histories), split(histories, "leave-one-out"), 10, 0).judge(Fixed(scores))["hr@10"] == 0
     )
+
+
+class Timekeeper:
+    """Knows the times of all watches, and notes the latest that it may look at for each user."""
+
+    def __init__(self, histories: Histories) -> None:
+        self.histories, self.latest = histories, dict[int, int]()
+
+    def scores(self, users: Int32, ends: Int64) -> Float32:
+        for user, end in zip(users.tolist(), ends.tolist(), strict=True):
+            self.latest[user] = max(self.histories.times_of(user)[:end].tolist())
+        return np.ones((len(users), 2), np.float32)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=12).map(sorted), min_size=1, max_size=8),
+    st.sampled_from(get_args(HoldoutName)),
+)
+def test_a_scorer_is_never_given_a_watch_from_after_what_is_asked_for(
+    times: list[list[int]], holdout: HoldoutName
+) -> None:
+    histories = Histories.of([[1] * len(t) for t in times], times)
+    cut = split(histories, holdout, 0.3)
+    for ask in (cut.valid, cut.test):
+        users = np.flatnonzero(ask.anything & (ask.given > 0)).astype(np.int32)
+        if not len(users):
+            continue
+        scorer = Timekeeper(histories)
+        rank(scorer, histories, ask, users, 1)
+        for user in users.tolist():
+            asked = histories.times_of(user)[ask.given[user] : ask.until[user]]
+            assert scorer.latest[user] <= asked.min()
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=8), st.lists(st.integers(1, 9), min_size=8, max_size=8))
+def test_the_model_scores_the_same_whatever_comes_later(history: list[int], other: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    config = ModelConfig(dim=4, tower=(), history=5, encoder="mean")
+    weights = {"kernel_out": (4, 4), "bias_out": (4,), "residual": (1,)}
+    watched, items = (rng.normal(size=(10, 4)).astype(np.float32) for _ in range(2))
+    drawn = {name: rng.normal(size=shape).astype(np.float32) for name, shape in weights.items()}
+    tower = UserTower(config, FeatureSpec(), watched, drawn)
+    seen = len(history) // 2
+    first, second = (
+        VectorScorer(items, tower, UserInputs(Histories.of([row]))).scores(np.array([1], np.int32), np.array([seen]))
+        for row in (history, history[:seen] + other)
+    )
+    assert np.array_equal(first, second)

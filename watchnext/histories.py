@@ -84,15 +84,29 @@ class Histories:
         >>> Histories.of([[5, 6, 7], [8, 9]]).positions(np.array([2, 1]), np.array([1, 0]), np.array([2, 2]))
         (array([0, 1, 1]), array([4, 0, 1]))
         """
-        counts = np.maximum(end - begin, 0)
-        rows = np.repeat(np.arange(len(users)), counts)
-        shift = self.offsets[users] + begin - (np.cumsum(counts) - counts)
-        return rows, np.arange(len(rows)) + shift[rows]
+        first = self.offsets[users]
+        return spans(first + begin, first + end)
 
     @property
     def lengths(self) -> Int64:
         """[users + 1] the number of watches of each user."""
         return np.diff(self.offsets)
+
+
+def spans(begin: Int64, end: Int64) -> tuple[Int64, Int64]:
+    """All numbers of the half-open ranges `[begin, end)`, one range after the other.
+
+    Args:
+        begin, end: [ranges], no end below its begin.
+
+    Returns the row of the range and the number: [numbers] both.
+
+    >>> spans(np.array([4, 9, 0]), np.array([6, 9, 1]))
+    (array([0, 0, 2]), array([4, 5, 0]))
+    """
+    counts = end - begin
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) + (begin - (np.cumsum(counts) - counts))[rows]
 
 
 _NAMES = ("items", "times", "offsets")

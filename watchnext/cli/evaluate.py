@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MODEL, BASELINE = "model", "popularity"
 LISTS = ("novelty", "popularity", "age")
 BREAKDOWNS = {
-    "activity": "Users by how many watches the model is given",
-    "popularity": "Held-out watches by the popularity of their items, a third of the training watches each",
+    "activity": ("users", "Users by how many watches the model is given"),
+    "popularity": ("targets", "Held-out watches by popularity: items with a third of the training watches each"),
 }
 
 
@@ -87,6 +87,8 @@ def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:
         **{name: _plain(r.estimates()) for name, r in reports.items()},
         "difference": _plain(first.minus(reports[BASELINE])),
         "catalogue": {name: r.catalogue for name, r in reports.items()},
+        "users_by_activity": {name: int(inside.sum()) for name, inside in first.by_activity().items()},
+        "targets_by_popularity": first.targets_by_popularity,
         "by_activity": {name: _plain(r.activity_estimates()) for name, r in reports.items()},
         "by_popularity": {name: _plain(r.popularity_estimates()) for name, r in reports.items()},
     }
@@ -156,12 +158,13 @@ def _words(metric: str) -> str:
 
 
 def _breakdown(facts: dict[str, Any], by: str) -> Table:
-    found = facts[f"by_{by}"]
+    found, (what, title) = facts[f"by_{by}"], BREAKDOWNS[by]
     metrics = [m for m in next(iter(found[MODEL].values())) if m.startswith("recall")]
-    heads = [f"{m.upper()} {name}" for m in metrics for name in (MODEL, BASELINE)]
-    table = Table(by, *heads, title=BREAKDOWNS[by], title_justify="left")
-    for bucket in found[MODEL]:
-        table.add_row(bucket, *(_cell(found[name][bucket][m]) for m in metrics for name in (MODEL, BASELINE)))
+    table = Table(by, what, "metric", MODEL, BASELINE, title=title, title_justify="left")
+    for bucket, count in facts[f"{what}_by_{by}"].items():
+        for first, metric in enumerate(metrics):
+            names = ("", "") if first else (bucket, f"{count:,}")
+            table.add_row(*names, metric.upper(), *(_cell(found[name][bucket][metric]) for name in (MODEL, BASELINE)))
     return table
 
 
