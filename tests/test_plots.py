@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -91,7 +92,7 @@ def test_bars_have_the_lengths_of_their_values_and_gaps_where_there_is_none() ->
 
 def test_the_bar_of_a_ceiling_is_an_outline() -> None:
     (axes,) = bars({"all": {"a": Estimate(1, 0.1), "top": Estimate(2, 0.1)}}, ["a", "top"], "x", {"top"}).axes
-    assert [bar.get_facecolor()[3] for bar in rectangles(axes)] == [0.5, 0]
+    assert [to_rgba(bar.get_facecolor())[3] for bar in rectangles(axes)] == [0.5, 0]
 
 
 def test_lines_go_through_their_points_with_a_band_where_they_are_many() -> None:
