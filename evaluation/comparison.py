@@ -83,11 +83,12 @@ class Comparison:
 
 
 def comparisons(results: Sequence[Result], store: ResultStore) -> list[Comparison]:
-    """Compare results within each data set and protocol, in the order given.
+    """Compare results within each data set and protocol, in the order given; what is given twice counts once.
 
     Raises ValueError where results of one data set and protocol are of different users or have no NDCG in common.
     """
-    return [_compare(data, holdout, found, store) for data, holdout, found in groups(results)]
+    different = list({result.cell.key: result for result in results}.values())
+    return [_compare(data, holdout, found, store) for data, holdout, found in groups(different)]
 
 
 def _compare(data: str, holdout: str, results: list[Result], store: ResultStore) -> Comparison:

@@ -6,7 +6,7 @@ and names in, figures out. Text stays text, so a page can give it its own font a
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,18 +18,18 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import Bbox, IdentityTransform
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from evaluation.bootstrap import Estimate
-from evaluation.labels import extent, place, shortened, spread
+from evaluation.labels import GREY, extent, in_figure, lead, place, shortened, spread
+
+Floats = Sequence[float] | NDArray[np.float64]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Told apart by colour-blind people (Okabe and Ito 2008); no black or yellow, lost on dark or light ground."""
 MARKERS = ("o", "s", "D", "^", "v")
-GREY = "#808080"
-"""Of lines and texts: read on white as on black."""
 DPI = 72
 """A pixel is a point, as in the SVG that is written."""
 MOST_MARKS = 12
@@ -41,7 +41,7 @@ SMALLEST_LOG = 0.01
 
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 9,
+    "font.size": 10,
     "text.usetex": False,
     "text.parse_math": False,
     "text.color": GREY,
@@ -78,9 +78,9 @@ class Line:
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    error: Sequence[float] | None = None
+    x: Floats
+    y: Floats
+    error: Floats | None = None
     dashed: bool = False
 
 
@@ -109,7 +109,8 @@ def scatter(
     with _any_glyph():
         taken = [_over_line(axes, name, value) for name, value in (ceilings or {}).items()]
         taken += [_error_bar(axes, x, p.y) for x, p in zip(at, points, strict=True)]
-        place(axes, [p.label for p in points], [(x, p.y.value) for x, p in zip(at, points, strict=True)], taken)
+        pixels = _pixels(axes, [(x, p.y.value) for x, p in zip(at, points, strict=True)])
+        place(figure, axes, [p.label for p in points], pixels, taken)
     return figure
 
 
@@ -147,12 +148,15 @@ def _line(axes: Axes, number: int, line: Line) -> None:
 
 
 @rc_context(STYLE)
-def bars(groups: Mapping[str, Mapping[str, Estimate]], names: Sequence[str], xlabel: str) -> Figure:
+def bars(
+    groups: Mapping[str, Mapping[str, Estimate]], names: Sequence[str], xlabel: str, ceilings: Collection[str] = ()
+) -> Figure:
     """A panel of bars for each group, all with the same names and the same scale.
 
     Args:
         groups: estimates by group, then by name; what is missing or NaN has no bar.
         names: from top to bottom; the n-th has the colour of the n-th point of a `scatter`.
+        ceilings: names whose bars are drawn as outlines, to stand apart.
     """
     figure = Figure(figsize=(10, 0.9 + 0.3 * len(names)), dpi=DPI, layout="constrained", facecolor="none")
     panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
@@ -163,7 +167,7 @@ def bars(groups: Mapping[str, Mapping[str, Estimate]], names: Sequence[str], xla
         axes.set_title(group, loc="left", fontsize=10)
         for number, name in enumerate(names):
             if name in found and not isnan(found[name].value):
-                _bar(axes, number, found[name], longest)
+                _bar(axes, number, found[name], longest, outlined=name in ceilings)
         axes.set_xlim(0, 1.4 * longest)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.tick_params(axis="y", length=0)
@@ -173,11 +177,14 @@ def bars(groups: Mapping[str, Mapping[str, Estimate]], names: Sequence[str], xla
     return figure
 
 
-def _bar(axes: Axes, number: int, found: Estimate, longest: float) -> None:
-    error = _known(found.error)
-    axes.barh(number, found.value, height=0.68, color=colour(number), alpha=0.5)
+def _bar(axes: Axes, number: int, found: Estimate, longest: float, outlined: bool) -> None:
+    error, ink = _known(found.error), GREY if outlined else colour(number)
+    if outlined:
+        axes.barh(number, found.value, height=0.68, facecolor="none", edgecolor=ink, linestyle=(0, (5, 4)))
+    else:
+        axes.barh(number, found.value, height=0.68, color=ink, alpha=0.5)
     if error is not None:
-        axes.errorbar(found.value, number, xerr=error, fmt="none", ecolor=colour(number), elinewidth=2)
+        axes.errorbar(found.value, number, xerr=error, fmt="none", ecolor=ink, elinewidth=2)
     axes.text(found.value + (error or 0) + 0.03 * longest, number, f"{found.value:.3f}", va="center", fontsize=8)
 
 
@@ -218,24 +225,28 @@ def _over_line(axes: Axes, name: str, value: float) -> Bbox:
 def _error_bar(axes: Axes, x: float, y: Estimate) -> Bbox:
     """The box of an error bar with a little room beside it, in pixels."""
     error = _known(y.error) or 0
-    (left, bottom), (right, top) = axes.transData.transform([(x, y.value - error), (x, y.value + error)])
-    return Bbox.from_extents(left - 3, bottom, right + 3, top)
+    (middle, bottom), (_, top) = _pixels(axes, [(x, y.value - error), (x, y.value + error)])
+    return Bbox.from_extents(middle - 3, bottom, middle + 3, top)
 
 
 def _name_ends(figure: Figure, axes: Axes, series: Sequence[Line]) -> None:
     """Names right of the axes, which are made smaller, each as high as its line ends, or near with a line to it."""
     names = [figure.text(0, 0, shortened(line.label), va="center") for line in series]
     room = max((extent(name).width for name in names), default=0) + 2 * LINE_GAP
-    place = axes.get_position()
-    axes.set_position((place.x0, place.y0, 1 - place.x0 - room / figure.bbox.width, place.height))
+    area = axes.get_position()
+    axes.set_position((area.x0, area.y0, 1 - area.x0 - room / figure.bbox.width, area.height))
     edge = axes.get_window_extent()
-    ends = axes.transData.transform(np.array([(line.x[-1], line.y[-1]) for line in series]).reshape(-1, 2))
+    ends = _pixels(axes, [(line.x[-1], line.y[-1]) for line in series])
     heights = spread([y for _, y in ends], LINE_GAP, edge.y1)
-    for number, (name, (x, y), height) in enumerate(zip(names, ends, heights, strict=True)):
+    for number, (name, end, height) in enumerate(zip(names, ends, heights, strict=True)):
         left = edge.x1 + LINE_GAP
-        name.set_position((left / figure.bbox.width, height / figure.bbox.height))
-        lead = [(x + 5, left - 2), (y, height)]
-        figure.add_artist(Line2D(*lead, color=colour(number), linewidth=0.8, transform=IdentityTransform()))
+        name.set_position(in_figure(figure, (left, height)))
+        lead(figure, (left - 2, height), end, colour(number))
+
+
+def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points in the units of the axes as pixels of the figure."""
+    return [(float(x), float(y)) for x, y in axes.transData.transform(np.array(points).reshape(-1, 2))]
 
 
 def _known(error: float) -> float | None:

@@ -119,7 +119,9 @@ def _by_bucket(
         for bucket in dict.fromkeys(bucket for by_name in found.values() for bucket in by_name)
     }
     what = f"{heading(name)} {by}"
-    return [_plot(comparison, plots.bars(groups, list(found), heading(name)), what, f"{what}.", wide=True)]
+    ceilings = [entry.label for entry in comparison.standing("ceiling")]
+    figure = plots.bars(groups, list(found), heading(name), ceilings)
+    return [_plot(comparison, figure, what, f"{what}.", wide=True)]
 
 
 def _plot(comparison: Comparison, figure: Figure, what: str, caption: str, wide: bool = False) -> Plot:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import ConfigDict
 from safetensors.numpy import load_file, save_file
 
 from evaluation.bootstrap import Difference, Estimate, paired
@@ -67,7 +68,9 @@ class Cost(Closed):
 
 
 class Result(Manifest):
-    """What a cell gave."""
+    """What a cell gave. A mean of nothing is NaN, in JSON the string "NaN"."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     format: Literal["watchnext-result-1"] = "watchnext-result-1"
     cell: Cell
@@ -148,6 +151,13 @@ def best(results: Sequence[Result], metric: str) -> Result:
 
 
 def groups(results: Sequence[Result]) -> Iterator[tuple[str, str, list[Result]]]:
-    """Results that can be compared with each other: data set, holdout, and its results in the order given."""
-    for data, holdout in dict.fromkeys((r.cell.data, r.cell.holdout) for r in results):
-        yield data, holdout, [r for r in results if (r.cell.data, r.cell.holdout) == (data, holdout)]
+    """Results that can be compared with each other: data set, holdout, and its results in the order given.
+
+    Corpora and shares of the holdout are told apart too, though their names may be the same.
+    """
+    grouped: dict[tuple[str, str, str, float], list[Result]] = {}
+    for result in results:
+        cell = result.cell
+        grouped.setdefault((cell.data, cell.holdout, cell.corpus, cell.holdout_share), []).append(result)
+    for (data, holdout, *_), found in grouped.items():
+        yield data, holdout, found
