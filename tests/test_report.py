@@ -288,6 +288,7 @@ def saved(store: ResultStore, model: str, ndcg: list[float], data: str = "made",
         untrained_targets=0,
         metrics={"ndcg@10": np.array(ndcg), "age@10": np.full(len(ndcg), NAN)},
         by_popularity={},
+        targets_by_popularity={},
         catalogue={"coverage@10": 0.5, "gini@10": NAN},
     )
     cell = Cell(data=data, corpus=corpus, holdout="users", holdout_share=0.1, model=model)

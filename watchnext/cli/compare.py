@@ -65,7 +65,7 @@ def compare(
         write_report(compared, to / "report.html", "Comparison")
         write_atomic(to / "report.md", markdown(compared).encode())
     if json_:
-        rows = [result.model_dump(mode="json", exclude={"files"}) for result in results]
+        rows = [json.loads(result.model_dump_json(exclude={"files"})) for result in results]
         sys.stdout.write(json.dumps({"results": rows, "failed": failed, "written": str(to)}) + "\n")
     elif results:
         print_tables(compared, out)
