@@ -53,7 +53,7 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
     holdout = plan.holdout
-    fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.fingerprint}"
+    fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
     first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:

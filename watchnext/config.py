@@ -139,7 +139,7 @@ def changed(base: Preset, settings: Sequence[str]) -> Preset:
 
     Raises UsageError for an unknown name or an impossible value.
 
-    >>> changed(preset("default"), ["dim=32", "tower=64,32"]).model.tower
+    >>> changed(preset("default"), ["tower=16", "tower=64,32"]).model.tower
     (64, 32)
     """
     values = base.model_dump()
@@ -150,7 +150,7 @@ def changed(base: Preset, settings: Sequence[str]) -> Preset:
             known = ", ".join([*ModelConfig.model_fields, *TrainingConfig.model_fields])
             raise UsageError("--set", repr(setting), f"Give NAME=VALUE with one of the names: {known}.")
         many = isinstance(values[group][name], tuple)
-        values[group][name] = [part for part in text.split(",") if part] if many else _none_or(text)
+        values[group][name] = tuple(part for part in text.split(",") if part) if many else _none_or(text)
     try:
         return Preset.model_validate(values, strict=False)
     except ValidationError as error:

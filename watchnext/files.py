@@ -66,7 +66,7 @@ class Manifest(BaseModel):
         return manifest
 
     @property
-    def fingerprint(self) -> str:
+    def checksum(self) -> str:
         """64 hexadecimal digits that change with any file of the folder, but not with when or how it was written."""
         files = sorted((name, entry.sha256) for name, entry in self.files.items())
         return hashlib.sha256(repr(files).encode()).hexdigest()

@@ -15,6 +15,9 @@ from watchnext.files import write_atomic
 from watchnext.split import TESTED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evaluation.results import ResultStore
     from watchnext.cli.cell import Job
 
 ORACLE = "oracle"
@@ -52,13 +55,8 @@ def compare(
     from evaluation.tables import markdown, print_tables
 
     jobs = _jobs(corpora, model, holdout, holdout_share, world, seed, to, not json_)
-    store, failed = ResultStore(to), []
-    for number, job in enumerate(jobs, 1):
-        name = f"{job.cell.data}, {job.cell.holdout}: {job.cell.label}"
-        if not store.has(job.cell):
-            err.print(f"{number}/{len(jobs)} {name}", highlight=False)
-            if not run_cell(job):
-                failed.append(name)
+    store = ResultStore(to)
+    failed = run_cells({f"{j.cell.data}, {j.cell.holdout}: {j.cell.label}": j for j in jobs}, store)
     results = [store.load(job.cell) for job in jobs if store.has(job.cell)]
     compared = comparisons(results, store)
     if results:
@@ -74,10 +72,16 @@ def compare(
         raise WatchnextError("compare", f"no result for {'; '.join(failed)}", "See the messages above.")
 
 
-def run_cell(job: "Job") -> bool:
-    """Run a cell in a process of its own; returns whether it gave a result."""
-    command = [sys.executable, "-m", "watchnext.cli.cell"]
-    return subprocess.run(command, input=job.model_dump_json(), text=True, check=False).returncode == 0  # noqa: S603
+def run_cells(jobs: "Mapping[str, Job]", store: "ResultStore") -> list[str]:
+    """Run the cells that have no result yet, each in a process of its own; returns the names of those that fail."""
+    failed = []
+    for number, (name, job) in enumerate(jobs.items(), 1):
+        if not store.has(job.cell):
+            err.print(f"{number}/{len(jobs)} {name}", highlight=False)
+            command = [sys.executable, "-m", "watchnext.cli.cell"]
+            if subprocess.run(command, input=job.model_dump_json(), text=True, check=False).returncode:  # noqa: S603
+                failed.append(name)
+    return failed
 
 
 def _jobs(
@@ -92,6 +96,9 @@ def _jobs(
 ) -> "list[Job]":
     from evaluation.baselines import BASELINES
 
+    names = [folder.resolve().name for folder in corpora]
+    if len(set(names)) < len(names):
+        raise UsageError("corpora", f"one folder name twice: {', '.join(names)}", "Give each folder its own name.")
     named = [_model(text, set(BASELINES)) for text in models or [*PRESETS, *BASELINES]]
     named += [(ORACLE, (str(world),))] if world else []
     return [
@@ -121,7 +128,7 @@ def make_job(
         raise UsageError("--holdout", repr(holdout), f"Choose from: {', '.join(TESTED)}.")
     cell = Cell(
         data=corpus.resolve().name,
-        corpus=CorpusManifest.read(corpus).fingerprint,
+        corpus=CorpusManifest.read(corpus).checksum,
         holdout=holdout,
         holdout_share=share,
         model=model,
