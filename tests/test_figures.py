@@ -124,7 +124,7 @@ def test_figure_4_on_a_tiny_world(world: Path, tmp_path: Path, capsys: pytest.Ca
     figure4(world / "corpus", world=world / "world", to=tmp_path, first=-2, last=8, users=20, set_=few, json_=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["truth"]["correlation with truth"] == pytest.approx(1)
-    assert facts["log"]["correlation with truth"] > 0.8
+    assert facts["log"]["correlation with truth"] > 0.6
     assert facts["without example age"]["variation"] < 1e-6
     assert facts["with example age"]["variation"] > 1e-3
     assert "with example age" in (tmp_path / "figure4.svg").read_text()
