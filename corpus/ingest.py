@@ -1,6 +1,5 @@
 """Watch log -> corpus folder: the stages in their order; at the end the folder is there whole, or not at all."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import duckdb
 from corpus.clean import Kept, clean
 from corpus.corpus import (
     CATALOGUE,
-    FORMAT,
     REJECTED,
     REJECTED_SEARCHES,
     SEARCH_VOCABULARY,
@@ -35,7 +33,7 @@ from corpus.tables import item_table, user_table
 from corpus.write import Written, write_histories
 from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table, save_table
 from watchnext.errors import UsageError, WatchnextError
-from watchnext.files import MANIFEST, atomic_folder
+from watchnext.files import atomic_folder
 from watchnext.vocabulary import Vocabulary
 
 Progress = Callable[[str, int, int], None]
@@ -52,7 +50,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
     of malformed rows (they are then in `<folder name>.rejected.parquet` beside the target), WatchnextError where
     no watch is left. In each case an older corpus at the target stays as it was.
     """
-    _check_target(options.to)
+    CorpusManifest.check_target(options.to)
     files = log_files(options)
     with _scratch(options.to) as scratch, _connection(options, scratch) as con:
         _read(con, options, files, scratch, progress)
@@ -70,7 +68,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
         )
         counts = _counts(con, files, rejects, kept)
         progress("clean", 1, 1)
-        with atomic_folder(options.to) as folder:
+        with atomic_folder(options.to, CorpusManifest) as folder:
             written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
             shutil.move(scratch / REJECTED, folder / REJECTED)
             searches = _searches(options, written.users, scratch, folder, progress) if options.searches else None
@@ -166,7 +164,6 @@ def _write_rest(
     save_table(people, folder / USERS)
     CorpusManifest.seal(
         folder,
-        format=FORMAT,
         items=len(items),
         users=len(users),
         counts=counts,
@@ -181,18 +178,6 @@ def _write_rest(
 
 def _rejected_beside(target: Path, name: str = REJECTED) -> Path:
     return target.with_name(f"{target.name}.{name}")
-
-
-def _check_target(target: Path) -> None:
-    """Refuse to replace anything but a corpus or an empty folder."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    try:
-        kind = json.loads((target / MANIFEST).read_bytes())["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind != FORMAT:
-        raise UsageError(f"--to {target}", "something there that is no corpus", "Name a new folder, or delete it.")
 
 
 @contextmanager

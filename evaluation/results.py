@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -69,6 +69,7 @@ class Cost(Closed):
 class Result(Manifest):
     """What a cell gave."""
 
+    made_by: ClassVar[str] = "watchnext compare"
     format: Literal["watchnext-result-1"] = "watchnext-result-1"
     cell: Cell
     users: int
@@ -105,7 +106,7 @@ class ResultStore:
     def save(self, cell: Cell, report: Report, cost: Cost, chosen: dict[str, str]) -> Result:
         """Write the result of a cell, whole or not at all."""
         arrays = {name: np.ascontiguousarray(values) for name, values in report.metrics.items()}
-        with atomic_folder(self.root / cell.key) as folder:
+        with atomic_folder(self.root / cell.key, Result) as folder:
             save_file({**arrays, "users": report.users}, folder / USERS)
             return Result.seal(
                 folder,

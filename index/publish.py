@@ -58,7 +58,7 @@ def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: s
     open_index(index_folder)
     _check_match(export, about, index_folder)
     _check_values(export, export_folder)
-    with atomic_folder(store.root / name) as temporary:
+    with atomic_folder(store.root / name, ReleaseManifest) as temporary:
         _copy(export_folder, temporary / EXPORT, export.manifest)
         _copy(index_folder, temporary / INDEX, about)
         recommender = Recommender(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corpus.corpus import Corpus
 from tests.commands import run, run_json
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
@@ -90,7 +91,7 @@ def test_wrong_use_names_the_cure(work: Path) -> None:
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
     with pytest.raises(UsageError, match="Give NAME=VALUE"):
         run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")
-    with pytest.raises(UsageError, match="watchnext-corpus-1"):
+    with pytest.raises(UsageError, match=r"no manifest\.json.*watchnext ingest"):
         run("train", work, "--to", work / "x")
     assert not (work / "x").exists()
 
@@ -102,6 +103,24 @@ def test_a_damaged_export_is_refused(work: Path, tmp_path: Path, name: str) -> N
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptError, match=name):
         run("evaluate", tmp_path / "export")
+
+
+def test_nothing_but_an_export_is_replaced_and_nothing_but_checkpoints_deleted(work: Path, tmp_path: Path) -> None:
+    corpus, mine = work / "corpus", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all my work")
+    for target in (corpus, mine, mine / "thesis.txt"):
+        with pytest.raises(UsageError, match="`watchnext train` did not write"):
+            run("train", corpus, "--to", target, "--epochs", "1000000")  # refused before all these epochs
+    Corpus.open(corpus)
+    run("train", corpus, "--to", tmp_path / "export", "--checkpoints", mine, "--epochs", "1", *SMALL)
+    assert [path.name for path in mine.rglob("*")] == ["thesis.txt"]
+    run("train", corpus, "--to", tmp_path / "export", "--epochs", "1", *SMALL)
+    with pytest.raises(UsageError, match="`watchnext index` did not write"):
+        run("index", tmp_path / "export", "--to", tmp_path / "export")
+    export = tmp_path / "export"
+    Export.open(export)
+    assert {path.stat().st_mode & 0o777 for path in export.rglob("*") if path.is_file()} == {0o644}
 
 
 def test_settings_lists_every_value_of_a_preset() -> None:

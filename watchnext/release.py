@@ -13,7 +13,7 @@ Who publishes one, and checks it before, is `index.publish`; here is only where 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from watchnext.errors import CorruptError, UsageError
 from watchnext.files import MANIFEST, Manifest, write_atomic
@@ -25,6 +25,7 @@ EXPORT, INDEX = "export", "index"
 class ReleaseManifest(Manifest):
     """What a release says about itself."""
 
+    made_by: ClassVar[str] = "watchnext publish"
     format: Literal["watchnext-release-1"] = "watchnext-release-1"
     name: str
     items: int

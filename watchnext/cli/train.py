@@ -113,8 +113,9 @@ def run(
     from corpus.corpus import Corpus
     from model.train import clean
     from model.train import train as train_model
-    from watchnext.export import write_export
+    from watchnext.export import ExportManifest, write_export
 
+    ExportManifest.check_target(to)
     corpus = Corpus.open(corpus_folder)
     features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit)
     with progress(shown) as bar:
