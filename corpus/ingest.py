@@ -72,7 +72,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
             written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
             shutil.move(scratch / REJECTED, folder / REJECTED)
             searches = _searches(options, written.users, scratch, folder, progress) if options.searches else None
-            _write_rest(con, options, counts, searches, written, folder)
+            _write_rest(con, options, counts, searches, written, scratch, folder)
     for rejected in (REJECTED, REJECTED_SEARCHES):
         _rejected_beside(options.to, rejected).unlink(missing_ok=True)
     return Corpus.open(options.to, verify=False)
@@ -123,10 +123,26 @@ def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejec
         kept=int(kept.user_counts.sum()),
     )
     if not counts.kept:
-        raise WatchnextError("watch log", f"no watch left of {counts.rows_read:,} rows ({counts!r})", "Clean less.")
+        raise _nothing_left(counts)
     if counts.kept + counts.gone != counts.rows_read:
         raise RuntimeError(f"rows do not add up: {counts!r}")
     return counts
+
+
+def _nothing_left(counts: Counts) -> WatchnextError:
+    """Says where the rows went, and which options took them."""
+    reasons = (
+        (sum(counts.rejected.values()), "malformed", ()),
+        (counts.below_fraction, "below the watched fraction", ("--min-fraction",)),
+        (counts.duplicates, "duplicates", ()),
+        (counts.out_of_vocabulary, "of items left out", ("--min-item-watches", "--max-items")),
+        (counts.by_short_users, "of users with too few watches", ("--min-user-watches",)),
+    )
+    words = ", ".join(f"{n:,} {what}" for n, what, _ in reasons if n)
+    names = " or ".join(option for n, _, options in reasons if n for option in options)
+    cure = "The log is too small for this cleaning: give a larger one" if names else "Give a log with whole rows"
+    lower = f", or change {names} of watchnext ingest." if names else "."
+    return WatchnextError("watch log", f"no watch left of {counts.rows_read:,} rows: {words}", cure + lower)
 
 
 def _searches(
@@ -150,6 +166,7 @@ def _write_rest(
     counts: Counts,
     searches: SearchCounts | None,
     written: Written,
+    scratch: Path,
     folder: Path,
 ) -> None:
     items, users = written.items, written.users
@@ -157,9 +174,9 @@ def _write_rest(
     item_counts: TableCounts | None = None
     user_counts: TableCounts | None = None
     if options.items:
-        catalogue, item_counts = item_table(con, options.items, options.item_columns, items)
+        catalogue, item_counts = item_table(con, options.items, options.item_columns, items, scratch)
     if options.users:
-        people, user_counts = user_table(con, options.users, options.user_columns, users)
+        people, user_counts = user_table(con, options.users, options.user_columns, users, scratch)
     save_table(catalogue, folder / CATALOGUE)
     save_table(people, folder / USERS)
     CorpusManifest.seal(
