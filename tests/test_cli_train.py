@@ -1,5 +1,7 @@
 """The commands from a log to an evaluation: ingest, train, evaluate, settings; interrupted and wrongly used, too."""
 
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -43,7 +45,7 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert found["users"] == users
     shown = run("evaluate", to)
     assert "HR@10" in shown
-    assert f"watchnext index {to}" in shown.replace("\n", "")
+    assert "watchnext train CORPUS --refit --to work/export" in shown.replace("\n", "")
     assert Export.open(to).manifest.features.countries == ("NO", "PT")
 
 
@@ -86,9 +88,45 @@ def test_a_killed_command_resumes_to_the_same_vectors(work: Path) -> None:
     assert np.allclose(killed.item_vectors, whole.item_vectors, atol=1e-5)
 
 
+def test_an_interrupted_command_says_how_to_go_on(work: Path) -> None:
+    options = ["--epochs", "100000", "--set", "patience=100000", *SMALL]
+    command = ["train", str(work / "corpus"), "--to", str(work / "stopped"), *options]
+    process = subprocess.Popen([sys.executable, "-m", "watchnext", *command], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not list((work / "stopped.checkpoints" / "fit").glob("step-*")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Interrupted. Go on with: watchnext {shlex.join(command)} --resume" in said
+    assert "Traceback" not in said
+
+
+def test_resuming_nothing_is_said(work: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "watchnext",
+        "train",
+        str(work / "corpus"),
+        "--to",
+        str(work / "anew"),
+        "--resume",
+    ]
+    done = subprocess.run([*command, "--epochs", "1", *SMALL], capture_output=True, text=True, check=True)
+    assert "anew.checkpoints: training starts anew" in done.stderr
+    assert (work / "anew").is_dir()
+
+
 def test_wrong_use_names_the_cure(work: Path) -> None:
     with pytest.raises(UsageError, match="leave-one-out, temporal, users, last, none"):
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
+    with pytest.raises(UsageError, match="--holdout-share: got 7"):
+        run("train", work / "corpus", "--to", work / "x", "--holdout", "temporal", "--holdout-share", "7")
+    with pytest.raises(UsageError, match="--refit: got --holdout none"):
+        run("train", work / "corpus", "--to", work / "x", "--holdout", "none", "--refit")
     with pytest.raises(UsageError, match="Give NAME=VALUE"):
         run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")
     with pytest.raises(UsageError, match=r"no manifest\.json.*watchnext ingest"):
