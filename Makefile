@@ -22,8 +22,9 @@ help: ## List the targets
 demo: $(DEMO) ## Train on MovieLens and serve the result; ONCE=1 stops after one answer
 	$(BIN)/watchnext demo --to work/demo $(if $(filter-out 0,$(ONCE)),--once)
 
-train: given-data $(DEMO) ## Make a release in work/releases out of your watch log: DATA=log.csv
-	$(BIN)/watchnext ingest "$(DATA)" --to work/corpus
+# INGEST= has more options of `watchnext ingest`: make train DATA=log.csv INGEST='--user-column who --items items.csv'
+train: given-data $(DEMO) ## Make a release in work/releases out of your watch log: DATA=log.csv; INGEST=options
+	$(BIN)/watchnext ingest "$(DATA)" --to work/corpus $(INGEST)
 	$(BIN)/watchnext train work/corpus --to work/export --refit
 	$(BIN)/watchnext index work/export --to work/index
 	$(BIN)/watchnext publish work/export work/index --to work/releases

@@ -14,7 +14,7 @@ manifest.json          options, counts, checksums
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,6 @@ from watchnext.files import Manifest
 from watchnext.histories import Histories, Int64
 from watchnext.vocabulary import Vocabulary
 
-FORMAT = "watchnext-corpus-1"
 HISTORIES = "histories"
 ITEM_VOCABULARY, USER_VOCABULARY = "item_vocabulary.arrow", "user_vocabulary.arrow"
 CATALOGUE, USERS, REJECTED = "catalogue.arrow", "users.arrow", "rejected.parquet"
@@ -104,6 +103,7 @@ class SearchCounts(BaseModel):
 class CorpusManifest(Manifest):
     """What a corpus says about itself."""
 
+    made_by: ClassVar[str] = "watchnext ingest"
     format: Literal["watchnext-corpus-1"] = "watchnext-corpus-1"
     items: int
     """Items in the vocabulary."""

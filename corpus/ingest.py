@@ -1,6 +1,5 @@
 """Watch log -> corpus folder: the stages in their order; at the end the folder is there whole, or not at all."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import duckdb
 from corpus.clean import Kept, clean
 from corpus.corpus import (
     CATALOGUE,
-    FORMAT,
     REJECTED,
     REJECTED_SEARCHES,
     SEARCH_VOCABULARY,
@@ -35,7 +33,7 @@ from corpus.tables import item_table, user_table
 from corpus.write import Written, write_histories
 from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table, save_table
 from watchnext.errors import UsageError, WatchnextError
-from watchnext.files import MANIFEST, atomic_folder
+from watchnext.files import atomic_folder
 from watchnext.vocabulary import Vocabulary
 
 Progress = Callable[[str, int, int], None]
@@ -52,7 +50,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
     of malformed rows (they are then in `<folder name>.rejected.parquet` beside the target), WatchnextError where
     no watch is left. In each case an older corpus at the target stays as it was.
     """
-    _check_target(options.to)
+    CorpusManifest.check_target(options.to)
     files = log_files(options)
     with _scratch(options.to) as scratch, _connection(options, scratch) as con:
         _read(con, options, files, scratch, progress)
@@ -70,11 +68,11 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
         )
         counts = _counts(con, files, rejects, kept)
         progress("clean", 1, 1)
-        with atomic_folder(options.to) as folder:
+        with atomic_folder(options.to, CorpusManifest) as folder:
             written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
             shutil.move(scratch / REJECTED, folder / REJECTED)
             searches = _searches(options, written.users, scratch, folder, progress) if options.searches else None
-            _write_rest(con, options, counts, searches, written, folder)
+            _write_rest(con, options, counts, searches, written, scratch, folder)
     for rejected in (REJECTED, REJECTED_SEARCHES):
         _rejected_beside(options.to, rejected).unlink(missing_ok=True)
     return Corpus.open(options.to, verify=False)
@@ -125,10 +123,26 @@ def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejec
         kept=int(kept.user_counts.sum()),
     )
     if not counts.kept:
-        raise WatchnextError("watch log", f"no watch left of {counts.rows_read:,} rows ({counts!r})", "Clean less.")
+        raise _nothing_left(counts)
     if counts.kept + counts.gone != counts.rows_read:
         raise RuntimeError(f"rows do not add up: {counts!r}")
     return counts
+
+
+def _nothing_left(counts: Counts) -> WatchnextError:
+    """Says where the rows went, and which options took them."""
+    reasons = (
+        (sum(counts.rejected.values()), "malformed", ()),
+        (counts.below_fraction, "below the watched fraction", ("--min-fraction",)),
+        (counts.duplicates, "duplicates", ()),
+        (counts.out_of_vocabulary, "of items left out", ("--min-item-watches", "--max-items")),
+        (counts.by_short_users, "of users with too few watches", ("--min-user-watches",)),
+    )
+    words = ", ".join(f"{n:,} {what}" for n, what, _ in reasons if n)
+    names = " or ".join(option for n, _, options in reasons if n for option in options)
+    cure = "The log is too small for this cleaning: give a larger one" if names else "Give a log with whole rows"
+    lower = f", or change {names} of watchnext ingest." if names else "."
+    return WatchnextError("watch log", f"no watch left of {counts.rows_read:,} rows: {words}", cure + lower)
 
 
 def _searches(
@@ -152,6 +166,7 @@ def _write_rest(
     counts: Counts,
     searches: SearchCounts | None,
     written: Written,
+    scratch: Path,
     folder: Path,
 ) -> None:
     items, users = written.items, written.users
@@ -159,14 +174,13 @@ def _write_rest(
     item_counts: TableCounts | None = None
     user_counts: TableCounts | None = None
     if options.items:
-        catalogue, item_counts = item_table(con, options.items, options.item_columns, items)
+        catalogue, item_counts = item_table(con, options.items, options.item_columns, items, scratch)
     if options.users:
-        people, user_counts = user_table(con, options.users, options.user_columns, users)
+        people, user_counts = user_table(con, options.users, options.user_columns, users, scratch)
     save_table(catalogue, folder / CATALOGUE)
     save_table(people, folder / USERS)
     CorpusManifest.seal(
         folder,
-        format=FORMAT,
         items=len(items),
         users=len(users),
         counts=counts,
@@ -181,18 +195,6 @@ def _write_rest(
 
 def _rejected_beside(target: Path, name: str = REJECTED) -> Path:
     return target.with_name(f"{target.name}.{name}")
-
-
-def _check_target(target: Path) -> None:
-    """Refuse to replace anything but a corpus or an empty folder."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    try:
-        kind = json.loads((target / MANIFEST).read_bytes())["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind != FORMAT:
-        raise UsageError(f"--to {target}", "something there that is no corpus", "Name a new folder, or delete it.")
 
 
 @contextmanager

@@ -105,6 +105,18 @@ def csv_records(file: IO[bytes], delimiter: str, width: int) -> Iterator[Record]
         number += size
 
 
+def repair(path: Path, to: Path, delimiter: str, width: int) -> list[Record]:
+    """Copy the well-formed records of a CSV, with line ends of one kind as DuckDB insists; return the others."""
+    broken = []
+    with open_text(path) as file, to.open("wb") as good:
+        for record in csv_records(file, delimiter, width):
+            if record.problem:
+                broken.append(record)
+            else:
+                good.write(record.raw.rstrip(b"\r\n") + b"\n")
+    return broken
+
+
 def _fill(pending: deque[bytes], file: IO[bytes], size: int) -> bool:
     """Read until `size` lines are pending; False at the end of the file."""
     while len(pending) < size:

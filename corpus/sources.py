@@ -2,8 +2,9 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import duckdb
@@ -37,11 +38,12 @@ def count(con: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(value)
 
 
-def unreadable(path: Path, error: Exception) -> CorruptError:
-    """What to raise for a file that DuckDB cannot read."""
-    return CorruptError(
-        str(path), str(error).splitlines()[0], "Give a whole file, and --format if its name misleads."
-    )
+def unreadable(
+    path: Path, error: Exception, cure: str = "Give a whole file, and --format if its name misleads."
+) -> CorruptError:
+    """What to raise for a file that DuckDB cannot read: its message without advice for authors of SQL."""
+    lines = takewhile(lambda line: not line.startswith(("Possible", "LINE")), str(error).splitlines())
+    return CorruptError(str(path), " ".join(filter(None, map(str.strip, lines))), cure)
 
 
 def parquet_schema(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
@@ -116,5 +118,12 @@ def check_columns(path: Path, found: list[str], wanted: dict[str, str], options:
     for role, column in wanted.items():
         if found.count(column) != 1:
             got = "no column" if column not in found else "more than one column"
-            known = ", ".join(map(repr, found)) or "none"
-            raise UsageError(options[role], f"{got} {column!r} in {path}", f"Choose one of its columns: {known}.")
+            cure = f"Choose one of its columns: {', '.join(map(repr, found)) or 'none'}."
+            if other := other_delimiter(found):
+                cure += f" If {other!r} stands between them, say so: --delimiter {shlex.quote(other)}."
+            raise UsageError(options[role], f"{got} {column!r} in {path}", cure)
+
+
+def other_delimiter(found: list[str]) -> str | None:
+    """What seems to stand between the columns of a CSV that was read as one column."""
+    return next((d for d in ";\t|," if len(found) == 1 and d in found[0]), None)

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from corpus import sql
 from corpus.corpus import TableCounts
+from corpus.lines import repair
 from corpus.options import ItemColumns, UserColumns
 from corpus.sources import count, csv_delimiter, csv_header, csv_source, format_of, parquet, unreadable
 from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table
-from watchnext.errors import UsageError
+from watchnext.errors import CorruptError, UsageError
 from watchnext.vocabulary import Vocabulary
 
 OLDEST = 130
@@ -31,15 +32,17 @@ _Reader = Callable[[str, str], _Cell | None]
 
 
 def item_table(
-    con: duckdb.DuckDBPyConnection, path: Path, columns: ItemColumns, ids: Vocabulary
+    con: duckdb.DuckDBPyConnection, path: Path, columns: ItemColumns, ids: Vocabulary, scratch: Path
 ) -> tuple[pa.Table, TableCounts]:
     """The items table by item number, with `catalogue.ITEM_SCHEMA`."""
     readers: dict[str, _Reader] = {"title": _text, "categories": _categories, "uploaded": _time}
-    return _aligned(con, path, columns.model_dump(), ItemColumns().model_dump(), "item", readers, ids, ITEM_SCHEMA)
+    return _aligned(
+        con, path, columns.model_dump(), ItemColumns().model_dump(), "item", readers, ids, ITEM_SCHEMA, scratch
+    )
 
 
 def user_table(
-    con: duckdb.DuckDBPyConnection, path: Path, columns: UserColumns, ids: Vocabulary
+    con: duckdb.DuckDBPyConnection, path: Path, columns: UserColumns, ids: Vocabulary, scratch: Path
 ) -> tuple[pa.Table, TableCounts]:
     """The users table by user number, with `catalogue.USER_SCHEMA`."""
     readers: dict[str, _Reader] = {
@@ -49,7 +52,9 @@ def user_table(
         "gender": _text,
         "logged_in": _binary,
     }
-    return _aligned(con, path, columns.model_dump(), UserColumns().model_dump(), "user", readers, ids, USER_SCHEMA)
+    return _aligned(
+        con, path, columns.model_dump(), UserColumns().model_dump(), "user", readers, ids, USER_SCHEMA, scratch
+    )
 
 
 def _text(x: str, type_: str) -> _Cell | None:
@@ -99,8 +104,9 @@ def _aligned(
     readers: dict[str, _Reader],
     ids: Vocabulary,
     schema: pa.Schema,
+    scratch: Path,
 ) -> tuple[pa.Table, TableCounts]:
-    types = _load(con, path, list(names.values()))
+    types = _load(con, path, list(names.values()), scratch)
     id_ = sql.identifier(sql.name(names[role]), types[names[role]]) if names[role] in types else None
     if id_ is None:
         got = "a type that is no id" if names[role] in types else "no such column"
@@ -170,21 +176,46 @@ def _cell(path: Path, column: str, default: str, types: dict[str, str], read: _R
     return cell
 
 
-def _load(con: duckdb.DuckDBPyConnection, path: Path, wanted: list[str]) -> dict[str, str]:
-    """Copy the wanted columns of a file into the table `side`; the types of all its columns by name."""
+def _load(con: duckdb.DuckDBPyConnection, path: Path, wanted: list[str], scratch: Path) -> dict[str, str]:
+    """Copy the wanted columns of a file into the table `side`; the types of all its columns by name.
+
+    Line ends of several kinds, which DuckDB refuses, are mended in a copy in `scratch`. Raises CorruptError for a
+    broken record: a table is small enough to be mended, so that none is left out.
+    """
     if not path.is_file():
         raise UsageError(str(path), "no such file", "Give the path of a Parquet, CSV or JSONL file.")
     try:
-        source = con.sql(f"FROM {_source(path)}")
-        types = dict(zip(source.columns, map(str, source.types), strict=True))
-        chosen = [sql.name(column) for column in dict.fromkeys(wanted) if column in types] or ["*"]
-        con.execute(f"CREATE OR REPLACE TEMP TABLE side AS SELECT {', '.join(chosen)} FROM {_source(path)}")
+        try:
+            return _copy(con, _source(path, path), wanted)
+        except duckdb.Error:
+            if format_of(path) != "csv":
+                raise
+            return _copy(con, _source(path, _mended(path, scratch / "table.csv")), wanted)
     except duckdb.Error as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, "Give a whole file of the kind that its name tells.") from error
+
+
+def _copy(con: duckdb.DuckDBPyConnection, source: str, wanted: list[str]) -> dict[str, str]:
+    table = con.sql(f"FROM {source}")
+    types = dict(zip(table.columns, map(str, table.types), strict=True))
+    chosen = [sql.name(column) for column in dict.fromkeys(wanted) if column in types] or ["*"]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE side AS SELECT {', '.join(chosen)} FROM {source}")
     return types
 
 
-def _source(path: Path) -> str:
+def _mended(path: Path, to: Path) -> Path:
+    delimiter = csv_delimiter(path, None)
+    broken = repair(path, to, delimiter, len(csv_header(path, delimiter)))
+    if broken:
+        first, more = broken[0], f", and {len(broken) - 1:,} more" if len(broken) > 1 else ""
+        row = first.raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")[:100]
+        got = f"a broken row in line {first.line} ({first.problem}: {row}){more}"
+        raise CorruptError(str(path), got, "Give a CSV in UTF-8 with a header, and as many columns in every row.")
+    return to
+
+
+def _source(path: Path, content: Path) -> str:
+    """A file as a table; `content` is where its rows are read from: itself, or a mended copy."""
     kind = format_of(path)
     if kind == "parquet":
         return parquet(path)
@@ -194,4 +225,4 @@ def _source(path: Path) -> str:
     delimiter = csv_delimiter(path, None)
     header = csv_header(path, delimiter)
     names = ", ".join(f"c{i} AS {sql.name(column)}" for i, column in enumerate(header))
-    return f"(SELECT {names or '1 AS empty'} FROM {csv_source(path, delimiter, len(header))})"
+    return f"(SELECT {names or '1 AS empty'} FROM {csv_source(content, delimiter, len(header))})"

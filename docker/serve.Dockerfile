@@ -7,6 +7,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /venv
 COPY requirements/build.txt requirements/serve.txt requirements/
 RUN --mount=type=cache,target=/cache --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/pip-ca.pem \
     pip install --require-hashes -r requirements/build.txt && \
     pip --python /venv/bin/python install --require-hashes -r requirements/serve.txt
 COPY . .

@@ -111,7 +111,7 @@ def evaluate(
     """
     users, without = test_users(split)
     if not len(users):
-        raise UsageError("holdout", "no user with watches before and after the cut", "Choose another holdout.")
+        raise UsageError("--holdout", "no user with watches before and after the cut", "Choose another holdout.")
     ranking = rank(scorer, histories, split.test, users, max(ks), advance)
     bucket = counts.buckets()[ranking.target]
     given = split.test.given[users]
@@ -166,7 +166,7 @@ class Validator:
         self.inputs, self.ask = inputs, split.valid
         users = _askable(split.valid)
         if not len(users):
-            raise UsageError("holdout", "no user with watches before and after the cut", "Choose another holdout.")
+            raise UsageError("--holdout", "no user with watches before and after the cut", "Choose another holdout.")
         if len(users) > limit:
             users = np.sort(np.random.default_rng([seed, 4]).choice(users, limit, replace=False))
         self.users = users

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict
@@ -72,6 +72,7 @@ class Result(Manifest):
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
+    made_by: ClassVar[str] = "watchnext compare"
     format: Literal["watchnext-result-1"] = "watchnext-result-1"
     cell: Cell
     users: int
@@ -108,7 +109,7 @@ class ResultStore:
     def save(self, cell: Cell, report: Report, cost: Cost, chosen: dict[str, str]) -> Result:
         """Write the result of a cell, whole or not at all."""
         arrays = {name: np.ascontiguousarray(values) for name, values in report.metrics.items()}
-        with atomic_folder(self.root / cell.key) as folder:
+        with atomic_folder(self.root / cell.key, Result) as folder:
             save_file({**arrays, "users": report.users}, folder / USERS)
             return Result.seal(
                 folder,

@@ -95,9 +95,10 @@ def build_from_export(
     export_folder: Path, folder: Path, options: IndexOptions, progress: Progress = lambda _: None
 ) -> IndexManifest:
     """Build the index of an export and write it to `folder`. Raises what `Export.open` and `build_index` raise."""
+    IndexManifest.check_target(folder)
     progress("checking the export")
     export = Export.open(export_folder)
-    built = build_index(export.item_vectors, export.user_vectors, options, progress)
+    built = build_index(export.item_vectors, export.user_vectors[1:], options, progress)
     return save_index(
         built.index,
         folder,

@@ -6,7 +6,7 @@ manifest.json   search parameters, what was tried and measured, checksums
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from index.faiss_index import FaissIndex
 from watchnext.config import Closed
@@ -34,6 +34,7 @@ class Trial(Closed):
 class IndexManifest(Manifest):
     """What an index says about itself."""
 
+    made_by: ClassVar[str] = "watchnext index"
     format: Literal["watchnext-index-1"] = "watchnext-index-1"
     kind: str
     search: dict[str, int]
@@ -58,7 +59,7 @@ class IndexManifest(Manifest):
 
 def save_index(index: FaissIndex, folder: Path, **about: object) -> IndexManifest:
     """Write an index, whole or not at all; `about` are the fields of the manifest that the index does not know."""
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, IndexManifest) as temporary:
         index.save(temporary)
         return IndexManifest.seal(
             temporary, kind=index.kind, search=index.parameters, dim=index.dim, indexed=len(index), **about

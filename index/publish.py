@@ -58,7 +58,7 @@ def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: s
     open_index(index_folder)
     _check_match(export, about, index_folder)
     _check_values(export, export_folder)
-    with atomic_folder(store.root / name) as temporary:
+    with atomic_folder(store.root / name, ReleaseManifest) as temporary:
         _copy(export_folder, temporary / EXPORT, export.manifest)
         _copy(index_folder, temporary / INDEX, about)
         recommender = Recommender(
@@ -93,11 +93,17 @@ def _free_name(store: ReleaseStore, name: str | None) -> str:
     if name is None:
         names = (stamp if n == 1 else f"{stamp}-{n}" for n in range(1, 1000))
         return next(free for free in names if not (store.root / free).exists())
-    if Path(name).name != name or name.startswith(".") or name == CURRENT or any(c.isspace() for c in name):
-        raise UsageError("name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
+    if (
+        not name
+        or Path(name).name != name
+        or name.startswith(".")
+        or name == CURRENT
+        or any(c.isspace() for c in name)
+    ):
+        raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
     if (store.root / name).exists():
         raise UsageError(
-            "name", f"{name!r}, which {store.root} has already", "Releases never change: choose another."
+            "--name", f"{name!r}, which {store.root} has already", "Releases never change: choose another."
         )
     return name
 

@@ -5,9 +5,10 @@ weights) as safetensors and the run's place in its manifest.
 """
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from safetensors import SafetensorError
@@ -46,8 +47,9 @@ class Progress(Closed):
 class CheckpointManifest(Manifest):
     """What a checkpoint says about itself."""
 
+    made_by: ClassVar[str] = "watchnext train"
     format: Literal["watchnext-checkpoint-1"] = "watchnext-checkpoint-1"
-    fingerprint: str
+    identity: str
     """Of the configuration and the corpus: a run goes on only with the same."""
     progress: Progress
 
@@ -65,15 +67,16 @@ class CheckpointStore:
     """The checkpoints of one run, in a folder of their own."""
 
     folder: Path
-    fingerprint: str
+    identity: str
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then delete all but the newest `KEPT`."""
         name = f"step-{checkpoint.progress.step:09d}{'-done' if checkpoint.progress.done else ''}"
-        with atomic_folder(self.folder / name) as temporary:
+        shutil.rmtree(self.folder / name, ignore_errors=True)  # the same step, damaged, of the run that goes on
+        with atomic_folder(self.folder / name, CheckpointManifest) as temporary:
             save_file(checkpoint.state, temporary / "state.safetensors")
             save_file(checkpoint.best, temporary / "best.safetensors")
-            CheckpointManifest.seal(temporary, fingerprint=self.fingerprint, progress=checkpoint.progress)
+            CheckpointManifest.seal(temporary, identity=self.identity, progress=checkpoint.progress)
         for old in self._folders()[:-KEPT]:
             shutil.rmtree(old)
 
@@ -86,7 +89,7 @@ class CheckpointStore:
                 state, best = (load_file(folder / f"{name}.safetensors") for name in ("state", "best"))
             except (CorruptError, UsageError, SafetensorError, OSError):
                 continue
-            if manifest.fingerprint != self.fingerprint:
+            if manifest.identity != self.identity:
                 raise UsageError(
                     "--resume",
                     f"checkpoints of another configuration or corpus in {self.folder}",
@@ -94,6 +97,13 @@ class CheckpointStore:
                 )
             return Checkpoint(manifest.progress, state, best)
         return None
+
+    def clear(self) -> None:
+        """Delete all checkpoints and half-written ones, and the folder if nothing else is in it."""
+        for old in (*self._folders(), *self.folder.glob(".step-*")):
+            shutil.rmtree(old)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _folders(self) -> list[Path]:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []

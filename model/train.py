@@ -1,12 +1,13 @@
 """From a corpus to an export: fit with early stopping, fit again on everything if asked, compute all user vectors."""
 
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
+from model.checkpoint import CheckpointStore
 from model.fit import Fitted, TrainingData, Validate, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
@@ -16,6 +17,8 @@ from watchnext.split import HoldoutName, Split
 from watchnext.tower import UserTower
 
 USER_BLOCK = 1024
+FIRST, SECOND = "fit", "refit"
+"""Folders of the checkpoints of both fits."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
     holdout = plan.holdout
     fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
-    first = options.model_copy(update={"checkpoints": options.checkpoints / "fit"})
+    first = options.model_copy(update={"checkpoints": options.checkpoints / FIRST})
     fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
     if plan.refit:
         fitted = _refit(data, fitted, plan, options, bar, fingerprint)
@@ -69,14 +72,17 @@ def _refit(
     inputs = replace(data.inputs, window_end=features.window_end)
     everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
-    second = options.model_copy(update={"checkpoints": options.checkpoints / "refit"})
+    second = options.model_copy(update={"checkpoints": options.checkpoints / SECOND})
     again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}")
     return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
 
 
 def clean(options: RunOptions) -> None:
-    """Delete the checkpoints, once the export is written."""
-    shutil.rmtree(options.checkpoints, ignore_errors=True)
+    """Delete the checkpoints, once the export is written, and their folder unless something else is in it."""
+    for name in (FIRST, SECOND):
+        CheckpointStore(options.checkpoints / name, "").clear()
+    with suppress(OSError):
+        options.checkpoints.rmdir()
 
 
 def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar: ProgressBar) -> Export:

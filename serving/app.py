@@ -29,8 +29,8 @@ def _short(user_id: str) -> str:
 
 UserId = Annotated[
     str,
-    AfterValidator(_short),
     Query(min_length=1, max_length=USER_ID_BYTES, description="As in the watch log.", examples=["u-1042"]),
+    AfterValidator(_short),
 ]
 
 

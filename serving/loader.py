@@ -52,7 +52,7 @@ class ReleaseLoader:
         return self._loaded
 
     def _run(self) -> None:
-        failed = None
+        failed = told = None
         while not self._stopped.is_set():
             name = None
             try:
@@ -65,7 +65,7 @@ class ReleaseLoader:
                     return
             except (WatchnextError, OSError) as error:
                 failed = name
-                if str(error) != self._reason:
+                if str(error) != told:
                     log.warning("No release to answer from: %s", error)
-                    self._reason = "No release can be opened; the server's log says why."
+                    told, self._reason = str(error), "No release can be opened; the server's log says why."
             self._stopped.wait(self._retry_seconds)

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from watchnext.config import Closed
+from watchnext.errors import UsageError
 
 
 class ServingSettings(Closed):
@@ -27,5 +28,5 @@ class ServingSettings(Closed):
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:
         if self.default_k > self.max_k:
-            raise ValueError(f"default_k {self.default_k} is above max_k {self.max_k}")
+            raise UsageError("--default-k", self.default_k, f"Give at most --max-k, {self.max_k}.")
         return self

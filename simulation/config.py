@@ -94,11 +94,11 @@ class WorldConfig(Closed):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if abs(sum(self.interests) - 1) > 1e-9:
-            raise UsageError("interests", self.interests, "Give shares that sum to 1.")
+            raise UsageError("--set interests", self.interests, "Give shares that sum to 1.")
         needed = self.topics * (2 * self.series_items - 1)
         if self.items < needed:
             cure = f"Give at least {needed:,} items for {self.topics} topics, or fewer topics."
-            raise UsageError("items", self.items, cure)
+            raise UsageError("--items", self.items, cure)
         return self
 
     def without(self, *effects: str) -> Self:

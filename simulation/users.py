@@ -103,7 +103,7 @@ def _session_chance(config: WorldConfig, rng: np.random.Generator) -> Float32:
     sessions = config.watches / (mean_session(config) * config.days * SLOTS)  # in one slot
     if sessions > 0.9 * config.users:
         most = int(0.9 * config.users * mean_session(config) * config.days * SLOTS)
-        raise UsageError("watches", config.watches, f"Give up to {most:,}, or more users or days.")
+        raise UsageError("--watches", config.watches, f"Give up to {most:,}, or more users or days.")
     activity = rng.lognormal(0, config.activity_spread, config.users)
     low, high = -30.0, 30.0  # of the logarithm of the scale, halved until they meet
     for _ in range(30):

@@ -3,7 +3,6 @@
 Parts lie in a hidden sibling of the target until all are there; then the folder appears at once.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -22,12 +21,11 @@ from simulation.clock import SLOTS
 from simulation.config import WorldConfig
 from simulation.ids import ITEM, USER, IdTable
 from simulation.items import item_table
-from simulation.manifest import FORMAT, WorldManifest
+from simulation.manifest import WorldManifest
 from simulation.sessions import Shelf, SlotLog, draw_slot
 from simulation.users import user_table
 from simulation.world import World
-from watchnext.errors import UsageError
-from watchnext.files import MANIFEST, atomic_folder, write_atomic
+from watchnext.files import atomic_folder, write_atomic
 
 WATCHES, SEARCHES, ITEMS, USERS = "watches", "searches", "items.parquet", "users.parquet"
 
@@ -67,7 +65,7 @@ def simulate(
 
     Raises UsageError if there is something at `to` that is no world, or if the configuration is impossible.
     """
-    _check_target(to)
+    WorldManifest.check_target(to)
     partial = _partial(config, to)
     progress("world", 0, 1)
     world = World.of(config)
@@ -80,24 +78,12 @@ def simulate(
         done += 1
         progress("files", done, len(parts))
     counts = {"watches": _rows(partial / WATCHES), "searches": _rows(partial / SEARCHES)}
-    manifest = WorldManifest.seal(partial, format=FORMAT, config=config, **counts)
-    with atomic_folder(to) as folder:
+    manifest = WorldManifest.seal(partial, config=config, **counts)
+    with atomic_folder(to, WorldManifest) as folder:
         for entry in list(partial.iterdir()):
             entry.rename(folder / entry.name)
     shutil.rmtree(partial.parent)
     return manifest
-
-
-def _check_target(to: Path) -> None:
-    """Refuse to replace anything but a world or an empty folder."""
-    if not to.exists() or (to.is_dir() and not any(to.iterdir())):
-        return
-    try:
-        kind = json.loads((to / MANIFEST).read_bytes())["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind != FORMAT:
-        raise UsageError(f"--to {to}", "something there that is no world", "Name a new folder, or delete it.")
 
 
 def _partial(config: WorldConfig, to: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -51,9 +52,17 @@ def test_releases(work: Path) -> None:
     assert "recall@50" in run("releases", "show", releases, "one")
     assert run_json("releases", "rollback", releases) == {"current": "one", "before": "two"}
     assert ReleaseStore(releases).current() == "one"
-    with pytest.raises(UsageError, match="nothing older than one"):
+    with pytest.raises(UsageError, match=r"no release older than one\. Name another with --to: two"):
         run("releases", "rollback", releases)
     assert run_json("releases", "rollback", releases, "--to", "two")["current"] == "two"
+
+
+def test_the_only_release_cannot_be_rolled_back(work: Path, tmp_path: Path) -> None:
+    run("publish", work / "export", work / "index", "--to", tmp_path, "--name", "only")
+    with pytest.raises(UsageError, match="Publish another one first"):
+        run("releases", "rollback", tmp_path)
+    with pytest.raises(UsageError, match=r"--name: got ''\. Give a name"):
+        run("publish", work / "export", work / "index", "--to", tmp_path, "--name", "")
 
 
 def test_releases_of_an_empty_folder(tmp_path: Path) -> None:
@@ -84,6 +93,20 @@ def test_recommend_to_all_users(work: Path, tmp_path: Path) -> None:
     ]
     assert list(file.parent.iterdir()) == [file]
     assert "recommendations.parquet" in run("recommend", work / "releases", "--all", "--to", file)
+
+
+def test_recommendations_replace_only_recommendations(work: Path, tmp_path: Path) -> None:
+    log, folder, text = tmp_path / "log.parquet", tmp_path / "x.parquet", tmp_path / "log.csv"
+    pq.write_table(pa.table({"user": ["u1"], "item": ["i1"]}), log)
+    folder.mkdir()
+    text.write_text("user,item,time\n")
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_text("user,item,time\n")
+    before = log.read_bytes()
+    for target in (log, folder, text, damaged):
+        with pytest.raises(UsageError, match="--to"):
+            run("recommend", work / "releases", "--all", "--to", target)
+    assert (log.read_bytes(), text.read_text()) == (before, "user,item,time\n")
 
 
 @pytest.mark.parametrize("words", [[], ["--user", "u1", "--all"], ["--all"], ["--user", "u1", "--to", "x.parquet"]])

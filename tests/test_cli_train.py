@@ -1,5 +1,7 @@
 """The commands from a log to an evaluation: ingest, train, evaluate, settings; interrupted and wrongly used, too."""
 
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corpus.corpus import Corpus
 from tests.commands import run, run_json
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
@@ -53,7 +56,7 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert "HR@10" in shown
     assert "novelty, bits @50" in shown
     assert "5-9" in shown
-    assert f"watchnext index {to}" in shown.replace("\n", "")
+    assert "watchnext train CORPUS --refit --to work/export" in shown.replace("\n", "")
     assert Export.open(to).manifest.features.countries == ("NO", "PT")
 
 
@@ -119,14 +122,50 @@ def test_a_killed_command_resumes_to_the_same_vectors(work: Path) -> None:
     assert np.allclose(killed.item_vectors, whole.item_vectors, atol=1e-5)
 
 
+def test_an_interrupted_command_says_how_to_go_on(work: Path) -> None:
+    options = ["--epochs", "100000", "--set", "patience=100000", *SMALL]
+    command = ["train", str(work / "corpus"), "--to", str(work / "stopped"), *options]
+    process = subprocess.Popen([sys.executable, "-m", "watchnext", *command], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not list((work / "stopped.checkpoints" / "fit").glob("step-*")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Interrupted. Go on with: watchnext {shlex.join(command)} --resume" in said
+    assert "Traceback" not in said
+
+
+def test_resuming_nothing_is_said(work: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "watchnext",
+        "train",
+        str(work / "corpus"),
+        "--to",
+        str(work / "anew"),
+        "--resume",
+    ]
+    done = subprocess.run([*command, "--epochs", "1", *SMALL], capture_output=True, text=True, check=True)
+    assert "anew.checkpoints: training starts anew" in done.stderr
+    assert (work / "anew").is_dir()
+
+
 def test_wrong_use_names_the_cure(work: Path) -> None:
     with pytest.raises(UsageError, match="leave-one-out, temporal, temporal-next, users, last, none"):
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
     with pytest.raises(UsageError, match="activity, popularity"):
         run("evaluate", work / "x", "--by", "mood")
+    with pytest.raises(UsageError, match="--holdout-share: got 7"):
+        run("train", work / "corpus", "--to", work / "x", "--holdout", "temporal", "--holdout-share", "7")
+    with pytest.raises(UsageError, match="--refit: got --holdout none"):
+        run("train", work / "corpus", "--to", work / "x", "--holdout", "none", "--refit")
     with pytest.raises(UsageError, match="Give NAME=VALUE"):
         run("train", work / "corpus", "--to", work / "x", "--set", "dims=3")
-    with pytest.raises(UsageError, match="watchnext-corpus-1"):
+    with pytest.raises(UsageError, match=r"no manifest\.json.*watchnext ingest"):
         run("train", work, "--to", work / "x")
     assert not (work / "x").exists()
 
@@ -138,6 +177,24 @@ def test_a_damaged_export_is_refused(work: Path, tmp_path: Path, name: str) -> N
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptError, match=name):
         run("evaluate", tmp_path / "export")
+
+
+def test_nothing_but_an_export_is_replaced_and_nothing_but_checkpoints_deleted(work: Path, tmp_path: Path) -> None:
+    corpus, mine = work / "corpus", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all my work")
+    for target in (corpus, mine, mine / "thesis.txt"):
+        with pytest.raises(UsageError, match="`watchnext train` did not write"):
+            run("train", corpus, "--to", target, "--epochs", "1000000")  # refused before all these epochs
+    Corpus.open(corpus)
+    run("train", corpus, "--to", tmp_path / "export", "--checkpoints", mine, "--epochs", "1", *SMALL)
+    assert [path.name for path in mine.rglob("*")] == ["thesis.txt"]
+    run("train", corpus, "--to", tmp_path / "export", "--epochs", "1", *SMALL)
+    with pytest.raises(UsageError, match="`watchnext index` did not write"):
+        run("index", tmp_path / "export", "--to", tmp_path / "export")
+    export = tmp_path / "export"
+    Export.open(export)
+    assert {path.stat().st_mode & 0o777 for path in export.rglob("*") if path.is_file()} == {0o644}
 
 
 def test_settings_lists_every_value_of_a_preset() -> None:

@@ -156,7 +156,7 @@ def test_a_column_of_a_type_that_is_no_id(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_corpus_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(UsageError, match="no corpus"):
+    with pytest.raises(UsageError, match="watchnext ingest` did not write"):
         ingest(options(str(write(tmp_path / "l.csv")), tmp_path / "mine"))
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 

@@ -11,7 +11,7 @@ import pytest
 from corpus.corpus import Corpus
 from corpus.ingest import ingest
 from tests.test_corpus_reference import options
-from watchnext.errors import UsageError
+from watchnext.errors import CorruptError, UsageError
 
 
 @pytest.fixture
@@ -95,6 +95,34 @@ def test_wrong_columns(tmp_path: Path, log: str, text: str, columns: dict[str, s
     with pytest.raises(UsageError, match=wanted):
         ingest(options(log, tmp_path / "c", items=tmp_path / "items.csv", item_columns=columns))
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"item,title\na,x\nb\n", r"line 3 \(too few columns: b\)"),
+        (b"item,title\na,x\nb,y,z\nc,y,z\n", r"line 3 \(too many columns: b,y,z\), and 1 more"),
+        (b'item,title\na,"x\nb,y\n', r"line 2 \(bad quotes"),
+        (b"item,title\na,x\nb,\xe9\n", r"line 3 \(invalid UTF-8: b,\\xe9\)"),
+    ],
+)
+def test_a_broken_row_is_shown_with_its_line(tmp_path: Path, log: str, content: bytes, told: str) -> None:
+    (tmp_path / "items.csv").write_bytes(content)
+    with pytest.raises(CorruptError, match=f"{told}.*a CSV in UTF-8 with a header"):
+        ingest(options(log, tmp_path / "c", items=tmp_path / "items.csv"))
+
+
+def test_line_ends_of_two_kinds_are_read_as_in_a_log(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.tsv").write_bytes(b"item\ttitle\na\tx\r\nb\ty\n")
+    corpus = ingest(options(log, tmp_path / "c", items=tmp_path / "items.tsv"))
+    assert corpus.catalogue.table["title"].to_pylist() == [None, "y", "x"]
+
+
+def test_what_is_wrong_with_json_is_told(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item": "a", "title": "x"}\n{bro\n')
+    with pytest.raises(CorruptError, match="Malformed JSON") as told:
+        ingest(options(log, tmp_path / "c", items=tmp_path / "items.jsonl"))
+    assert "LINE" not in str(told.value)
 
 
 def test_missing_file(tmp_path: Path, log: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -15,12 +15,17 @@ from watchnext.files import MANIFEST, Manifest, atomic_folder, write_atomic
 
 
 class Note(Manifest):
+    made_by: ClassVar[str] = "watchnext note"
     format: Literal["note-1"] = "note-1"
     text: str
 
 
+class Other(Manifest):
+    format: Literal["other-1"] = "other-1"
+
+
 def note(folder: Path, text: str = "hello") -> Path:
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, Note) as temporary:
         (temporary / "inside").mkdir()
         (temporary / "inside" / "data").write_bytes(bytes(range(200)))
         Note.seal(temporary, text=text)
@@ -40,7 +45,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
     folder = note(tmp_path / "note", "old")
 
     def write_half() -> None:
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, Note) as temporary:
             (temporary / "half").write_text("written")
             raise OSError("disk full")
 
@@ -57,6 +62,38 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert Note.read(folder).text == "new"
     assert not (folder / "left-over").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["note"]
+
+
+@pytest.mark.parametrize("there", ["file", "file inside", "another kind", "damaged"])
+def test_nothing_but_a_folder_of_the_same_kind_is_replaced(tmp_path: Path, there: str) -> None:
+    target, kept = tmp_path / "mine", tmp_path / "mine"
+    if there == "another kind":
+        with atomic_folder(target, Other) as temporary:
+            Other.seal(temporary)
+    elif there != "file":
+        target.mkdir()
+        kept = target / (MANIFEST if there == "damaged" else "thesis.txt")
+        kept.write_text("[all my work]")
+    else:
+        kept.write_text("all my work")
+    with pytest.raises(UsageError, match="something there that `watchnext note` did not write"):
+        note(target)
+    assert kept.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "note").mkdir()
+    assert Note.read(note(tmp_path / "note")).text == "hello"
+
+
+def test_everybody_may_read_a_folder_whoever_wrote_its_files(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "note", Note) as temporary:
+        (temporary / "inside").mkdir(0o700)
+        (temporary / "inside" / "private").touch(0o600)
+        Note.seal(temporary, text="hello")
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "note").rglob("*")}
+    assert modes == {"inside": 0o755, "private": 0o644, MANIFEST: 0o644}
 
 
 @given(place=st.integers(0, 199), what=st.sampled_from(["flip", "cut", "grow", "delete"]))
@@ -82,9 +119,15 @@ def test_a_manifest_cut_anywhere_is_refused(tmp_path: Path) -> None:
             Note.read(folder)
 
 
-def test_a_folder_of_another_kind_is_refused_with_the_kind_wanted(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="note-1"):
+def test_a_folder_of_another_kind_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no manifest\.json\. Give a folder written by `watchnext note`"):
         Note.read(tmp_path)
+    with atomic_folder(tmp_path / "other", Other) as temporary:
+        Other.seal(temporary)
+    with pytest.raises(
+        UsageError, match=r"a folder of the format other-1\. Give a folder written by `watchnext note`"
+    ):
+        Note.read(tmp_path / "other")
 
 
 def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

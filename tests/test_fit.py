@@ -79,9 +79,12 @@ def test_killed_runs_end_like_one_that_never_stopped(tmp_path: Path, whole: dict
         assert np.allclose(value, whole[name], atol=1e-5)
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, whole: dict[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, whole: dict[str, np.ndarray], name: str
+) -> None:
     train_on_circle(tmp_path, steps=3)
-    newest = max(tmp_path.glob(NEWEST)) / "state.safetensors"
+    newest = max(tmp_path.glob(NEWEST)) / name
     newest.write_bytes(newest.read_bytes()[:-100])
     resumed = train_on_circle(tmp_path, resume=True)
     assert np.allclose(resumed.item_vectors, whole["items"], atol=1e-5)

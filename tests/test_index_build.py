@@ -59,6 +59,13 @@ def test_manifest_says_what_was_built(tmp_path: Path) -> None:
     assert set(manifest.files) == {"index.faiss", "numbers.npy"}
 
 
+def test_the_empty_history_is_no_user_to_measure_with(tmp_path: Path) -> None:
+    users = vectors(20, 8, 1)
+    users[0] = 1
+    write_export(make_export(vectors(300, 8, 0), users, [[1]] * 20), tmp_path / "export")
+    assert build_from_export(tmp_path / "export", tmp_path / "index", IndexOptions()).queries == 20
+
+
 def test_sample_follows_the_seed_and_leaves_out_zero_rows() -> None:
     users = vectors(500, 8, 1)
     users[1:401] = 0
@@ -92,5 +99,5 @@ def test_a_changed_byte_is_seen_before_faiss_reads(tmp_path: Path) -> None:
 
 
 def test_no_index_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="watchnext-index-1"):
+    with pytest.raises(UsageError, match=r"no manifest\.json.*watchnext index"):
         open_index(tmp_path)

@@ -118,6 +118,12 @@ def test_make_train_asks_for_a_log_before_it_installs_anything(tmp_path: Path) -
     assert not (tmp_path / ".venv").exists()
 
 
+def test_make_train_hands_options_to_ingest() -> None:
+    options = "--user-column who --items 'my items.csv'"
+    commands = make("--dry-run", "train", "DATA=log.csv", f"INGEST={options}").stdout.splitlines()
+    assert f'.venv/bin/watchnext ingest "log.csv" --to work/corpus {options}' in commands
+
+
 INTERPRETER = """#!/bin/sh
 case "$*" in
     -c*) exec "{python}" "$@" ;;
@@ -208,6 +214,18 @@ def test_images_install_from_their_lock_and_leave_build_tools_behind(image: str,
     assert f"pip --python /venv/bin/python install --require-hashes -r requirements/{lock}.txt" in build
     assert "pip" not in final
     assert re.findall(r"COPY (\S+ \S+ \S+)", final) == ["--from=build /venv /venv"]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_build_can_be_given_pip_configuration_and_a_certificate_as_secrets(image: str) -> None:
+    downloads = [line for line in stages(image)[0] if "--require-hashes" in line]
+    assert downloads
+    secrets = {"pip": "/etc/pip.conf", "ca": "/etc/pip-ca.pem"}
+    for line in downloads:
+        assert dict(re.findall(r"--mount=type=secret,id=(\w+),target=(\S+)", line)) == secrets
+    manual = (ROOT / "docs" / "containers.md").read_text()
+    assert f"cert = {secrets['ca']}" in manual
+    assert "--secret id=ca,src=" in manual
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -41,6 +41,11 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_the_command_is_on_the_path_before_it_is_used_and_everything_is_trained_on() -> None:
+    assert COMMANDS[0] == ". .venv/bin/activate"
+    assert "watchnext train work/corpus --to work/export --refit" in COMMANDS
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the log and the items table that the README speaks of."""
@@ -78,6 +83,10 @@ def test_every_command_runs(folder: Path, server: list[subprocess.Popen[str]]) -
                 answer = json.load(response)
             assert answer["source"] == "model"
             assert [c["title"].startswith("Film no.") for c in answer["candidates"]] == [True] * 3
+            continue
+        if program == ".":
+            assert rest == [".venv/bin/activate"]
+            assert "-m venv --clear .venv\n" in (ROOT / "Makefile").read_text()
             continue
         assert program == "watchnext"
         if rest[0] == "serve":

@@ -9,14 +9,16 @@ from urllib.parse import quote
 import pytest
 from fastapi.openapi.models import OpenAPI
 from httpx import Client, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from serving.app import create_app
+from serving.loader import ReleaseLoader
 from serving.problems import MEDIA_TYPE, Problem
 from serving.schemas import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
 from serving.settings import ServingSettings
 from tests.servers import running, wait_ready
 from tests.worlds import two_groups, write_release
+from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
 
@@ -87,6 +89,13 @@ def test_wrong_parameters(client: Client, query: str, parameter: str, got: str |
     assert parameter in problem.detail
 
 
+@pytest.mark.parametrize("user", ["", "x" * 257])
+def test_lengths_of_ids_are_told_in_characters(client: Client, user: str) -> None:
+    problem = is_problem(client.get("/recommend", params={"user_id": user}), 422)
+    assert "character" in problem.detail
+    assert "item" not in problem.detail
+
+
 def test_other_problems(client: Client) -> None:
     assert "/recomend" in is_problem(client.get("/recomend"), 404).detail
     refused = client.post("/recommend?user_id=u1")
@@ -130,6 +139,19 @@ def test_waits_for_the_first_release(tmp_path: Path) -> None:
         assert client.get("/recommend?user_id=u1&k=1").json()["candidates"][0]["item_id"] == "i3"
 
 
+def test_why_no_release_answers_is_logged_when_it_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loader = ReleaseLoader(ReleaseStore(tmp_path / "releases"), 0.001)
+    with caplog.at_level("WARNING", "uvicorn.error"):
+        loader.start()
+        time.sleep(0.2)  # that is many looks
+        (tmp_path / "releases").mkdir()
+        (tmp_path / "releases" / "CURRENT").write_text("gone\n")
+        time.sleep(0.2)
+        loader.stop()
+    assert ["no current release" in record.message for record in caplog.records] == [True, False]
+    assert "'gone'" in caplog.records[-1].message
+
+
 def test_damaged_release_is_not_served(tmp_path: Path) -> None:
     store, manifest = write_release(two_groups(), tmp_path, "r1")
     (store.path(manifest.name) / "index" / "index.faiss").write_bytes(b"")
@@ -170,5 +192,5 @@ def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
 
 
 def test_settings_fit_together(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="above max_k"):
+    with pytest.raises(UsageError, match=r"--default-k: got 20\. Give at most --max-k, 10"):
         ServingSettings(releases=tmp_path, default_k=20, max_k=10)

@@ -139,7 +139,7 @@ def test_a_world_is_replaced_but_nothing_else_is(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("all my work")
-    with pytest.raises(UsageError, match="no world"):
+    with pytest.raises(UsageError, match="watchnext simulate` did not write"):
         simulate(SMALL, mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
 

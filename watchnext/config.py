@@ -3,9 +3,9 @@
 Hyper-parameters are stored in every export; run options are not, since they do not change the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,23 @@ class Closed(BaseModel):
     """A frozen model that refuses unknown fields; the docstring below a field is its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def checked(cls, values: Mapping[str, object], settings: Collection[str] = ()) -> Self:
+        """Make one of what a user gave.
+
+        Args:
+            settings: the fields given by `--set NAME=VALUE`; each other has an option of its own name.
+
+        Raises UsageError naming the option of the first impossible value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            option = f"--set {name}" if name in settings else "--" + name.replace("_", "-")
+            raise UsageError(option, repr(first["input"]), f"{first['msg']}.") from error
 
 
 class ModelConfig(Closed):
@@ -151,11 +168,8 @@ def changed(base: Preset, settings: Sequence[str]) -> Preset:
             raise UsageError("--set", repr(setting), f"Give NAME=VALUE with one of the names: {known}.")
         many = isinstance(values[group][name], tuple)
         values[group][name] = tuple(part for part in text.split(",") if part) if many else _none_or(text)
-    try:
-        return Preset.model_validate(values, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(str(first["loc"][1]), repr(first["input"]), f"{first['msg']}.") from error
+    model, training = values["model"], values["training"]
+    return Preset(model=ModelConfig.checked(model, model), training=TrainingConfig.checked(training, training))
 
 
 def _none_or(text: str) -> str | None:

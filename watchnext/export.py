@@ -18,7 +18,7 @@ The score of an item for a user is the dot product of their vectors, always.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,7 @@ SEARCH_VECTORS, SEARCH_VOCABULARY = "search_vectors.npy", "search_vocabulary.arr
 class ExportManifest(Manifest):
     """What an export says about itself."""
 
+    made_by: ClassVar[str] = "watchnext train"
     format: Literal["watchnext-export-1"] = "watchnext-export-1"
     items: int
     """Items in the vocabulary."""
@@ -165,7 +166,7 @@ _ARRAYS = ("item_vectors", "user_vectors", "watched_vectors", "item_counts")
 def write_export(export: Export, folder: Path) -> ExportManifest:
     """Write an export, whole or not at all; the checksums of `export.manifest` are taken anew and returned."""
     export.check_shapes(folder)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, ExportManifest) as temporary:
         for name in _ARRAYS:
             np.save(temporary / f"{name}.npy", getattr(export, name))
         save_file(export.weights, temporary / "tower.safetensors")

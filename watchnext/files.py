@@ -4,6 +4,7 @@ Knows nothing of what is inside them. All stages write through `atomic_folder` a
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,6 +35,9 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    made_by: ClassVar[str] = "watchnext"
+    """The command that writes such folders, for messages."""
+
     format: str
     """What kind of folder this is, with the version of its layout: `watchnext-export-1`."""
     created: datetime
@@ -51,18 +55,24 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `folder/manifest.json`. Raises UsageError if there is none, CorruptError if it is not valid."""
+        """Read `folder/manifest.json`.
+
+        Raises UsageError if there is none or one of another kind, CorruptError if it is damaged.
+        """
         path = folder / MANIFEST
+        cure = f"Give a folder written by `{cls.made_by}`."
         if not path.is_file():
-            raise UsageError(str(folder), "no manifest.json", f"Point to a folder written as {cls._kind()}.")
+            raise UsageError(str(folder), "no manifest.json", cure)
+        found = _format_in(folder)
+        if found not in {None, cls._format()}:
+            raise UsageError(str(folder), f"a folder of the format {found}", cure)
         try:
             manifest = cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise CorruptError(
-                str(path), f"{where}: {first['msg']}", f"This is not {cls._kind()}; write it again."
-            ) from error
+            cure = f"Restore the folder, or write it again: {cls.made_by}."
+            raise CorruptError(str(path), f"{where}: {first['msg']}", cure) from error
         return manifest
 
     @property
@@ -72,7 +82,15 @@ class Manifest(BaseModel):
         return hashlib.sha256(repr(files).encode()).hexdigest()
 
     @classmethod
-    def _kind(cls) -> str:
+    def check_target(cls, folder: Path) -> None:
+        """Raise UsageError unless a folder of this kind may be written there: nothing else is ever replaced."""
+        empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if not empty and _format_in(folder) != cls._format():
+            got = f"something there that `{cls.made_by}` did not write"
+            raise UsageError(f"target {folder}", got, "Name a new folder, or delete this one.")
+
+    @classmethod
+    def _format(cls) -> str:
         return str(cls.model_fields["format"].default)
 
     def verify(self, folder: Path) -> None:
@@ -119,19 +137,22 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, kind: type[Manifest]) -> Iterator[Path]:
     """Yield an empty temporary sibling of `path`; when the block ends well, sync it and rename it to `path`.
 
     An earlier folder at `path` is moved aside first and deleted only after the rename. When the block raises,
     the temporary folder is deleted and `path` is as it was. A crash leaves at most a hidden `.NAME.*` sibling,
-    which nothing reads.
+    which nothing reads. All files become readable for everybody, whoever wrote them.
+
+    Raises UsageError if there is anything at `path` but an empty folder or one of the same kind.
     """
+    kind.check_target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    temporary.chmod(0o755)
     try:
         yield temporary
         for path_inside in (*temporary.rglob("*"), temporary):
+            path_inside.chmod(0o755 if path_inside.is_dir() else 0o644)
             sync(path_inside)
         _move_into_place(temporary, path)
     except BaseException:
@@ -162,6 +183,14 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _format_in(folder: Path) -> str | None:
+    """The format that a folder's manifest names; None where there is no manifest or it names none."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_bytes())["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _file_names(folder: Path) -> list[str]:

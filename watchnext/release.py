@@ -13,9 +13,9 @@ Who publishes one, and checks it before, is `index.publish`; here is only where 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from watchnext.errors import CorruptError, UsageError
+from watchnext.errors import CorruptError, UsageError, WatchnextError
 from watchnext.files import MANIFEST, Manifest, write_atomic
 
 CURRENT = "CURRENT"
@@ -25,6 +25,7 @@ EXPORT, INDEX = "export", "index"
 class ReleaseManifest(Manifest):
     """What a release says about itself."""
 
+    made_by: ClassVar[str] = "watchnext publish"
     format: Literal["watchnext-release-1"] = "watchnext-release-1"
     name: str
     items: int
@@ -45,18 +46,23 @@ class ReleaseStore:
     root: Path
 
     def names(self) -> list[str]:
-        """All readable releases, oldest first. Hidden folders, which a killed publication leaves, are none."""
-        if not self.root.is_dir():
+        """All readable releases, oldest first. Hidden folders, which a killed publication leaves, are none.
+
+        Raises UsageError where the store is a file.
+        """
+        if not self.root.exists():
             return []
+        if not self.root.is_dir():
+            raise UsageError(str(self.root), "a file", "Give the folder that `watchnext publish --to` names.")
         found = [p.name for p in self.root.iterdir() if (p / MANIFEST).is_file() and p.name[0] != "."]
         created = {name: self._created(name) for name in found}
         return sorted((name for name in found if created[name]), key=lambda name: (created[name], name))
 
     def _created(self, name: str) -> datetime | None:
-        """When a release was published; None where its manifest is damaged, so that the others stay usable."""
+        """When a release was published; None where its manifest is unusable, so that the others stay usable."""
         try:
             return self.manifest(name).created
-        except CorruptError:
+        except WatchnextError:
             return None
 
     def path(self, name: str) -> Path:
@@ -93,5 +99,7 @@ class ReleaseStore:
         names, current = self.names(), self.current()
         before = names[: names.index(current)]
         if not before:
-            raise UsageError("releases", f"nothing older than {current}", "Name the release with --to.")
+            newer = ", ".join(name for name in names if name != current)
+            cure = f"Name another with --to: {newer}." if newer else "Publish another one first: watchnext publish."
+            raise UsageError(str(self.root), f"no release older than {current}", cure)
         return before[-1]

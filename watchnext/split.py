@@ -78,7 +78,7 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
     if holdout == "none":
         return _prefixes(n, n, n)
     if not 0 < share < 0.5:
-        raise UsageError("holdout share", share, "Give a number above 0 and below 0.5.")
+        raise UsageError("--holdout-share", share, "Give a number above 0 and below 0.5.")
     if holdout == "users":
         return _users(n, share, seed)
     by_time = _temporal(histories, share)

@@ -1,12 +1,9 @@
-"""Puts the commands together and turns errors into exit codes: 0 done, 1 failed, 2 called wrongly."""
-
-import sys
+"""Puts the commands together."""
 
 import typer
 
 from watchnext import __version__
 from watchnext.cli.compare import compare
-from watchnext.cli.console import err
 from watchnext.cli.demo import demo
 from watchnext.cli.evaluate import evaluate
 from watchnext.cli.index import index
@@ -19,7 +16,6 @@ from watchnext.cli.settings import settings
 from watchnext.cli.simulate import simulate
 from watchnext.cli.study import study
 from watchnext.cli.train import train
-from watchnext.errors import WatchnextError
 
 app = typer.Typer(
     name="watchnext",
@@ -50,16 +46,3 @@ app.command()(recommend)
 app.command()(simulate)
 app.add_typer(study)
 app.add_typer(releases)
-
-
-def main() -> None:
-    """Run the command line; the console script."""
-    try:
-        app()
-    except WatchnextError as error:
-        err.print(f"[bold red]Error[/bold red] {error.argument}: got {error.got}.", soft_wrap=True)
-        err.print(error.cure, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("Interrupted.")
-        sys.exit(1)

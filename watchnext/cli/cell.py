@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.results import Cell, Cost, ResultStore
-from watchnext.cli.console import err, progress
+from watchnext.cli.console import progress
+from watchnext.cli.failures import explained
 from watchnext.config import PRESETS, Closed, RunOptions, changed, preset
-from watchnext.errors import WatchnextError
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
@@ -131,11 +131,8 @@ def _oracle(folder: Path, corpus: "Corpus") -> Fitted:
 
 def main() -> None:
     """Run the job on standard input; exit code 1 or 2 and a message where it fails."""
-    try:
+    with explained():
         run(Job.model_validate_json(sys.stdin.read()))
-    except WatchnextError as error:
-        err.print(f"[bold red]Error[/bold red] {error}", soft_wrap=True)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

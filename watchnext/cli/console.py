@@ -1,6 +1,7 @@
 """How commands talk: tables and progress for people on standard error and output, JSON for machines."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def report(
     """Say what a stage did: its facts as a table, where its result went, and the next command; or all as JSON."""
     if json_:
         extra = {"written": str(written)} if written else {}
-        sys.stdout.write(json.dumps({**facts, **extra}, default=str) + "\n")
+        sys.stdout.write(json.dumps(_without_nan({**facts, **extra}), default=str, allow_nan=False) + "\n")
         return
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in facts.items():
@@ -64,6 +65,15 @@ def report(
         out.print(f"Written to [bold]{written}[/bold]", soft_wrap=True)
     if then:
         out.print(f"Next: [bold]{then}[/bold]", soft_wrap=True)
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN and infinities, which JSON does not have, as None."""
+    if isinstance(value, Mapping):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,6 @@
 """`watchnext demo`: the whole way, from MovieLens or one's own log to an answer over HTTP."""
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -36,7 +35,7 @@ def demo(
     holdout: Annotated[
         str, typer.Option(help="How the evaluation holds watches back: temporal or leave-one-out.")
     ] = "temporal",
-    epochs: Annotated[int | None, typer.Option(help="At most this many passes.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many passes.")] = None,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve on; 0 takes a free one.")] = 8000,
     once: Annotated[bool, typer.Option("--once", help="Stop after one answer instead of serving on.")] = False,
@@ -49,6 +48,8 @@ def demo(
     """
     if holdout not in {"temporal", "leave-one-out"}:
         raise UsageError("--holdout", repr(holdout), "Choose temporal or leave-one-out.")
+    if items and not data:
+        raise UsageError("--items", items, "Give the watch log, too: --data FILE.")
     store = ReleaseStore(to / "releases")
     _ingest(data, items, to)
     limit = [f"epochs={epochs}"] if epochs else []
@@ -82,8 +83,10 @@ def _ingest(data: Path | None, items: Path | None, to: Path) -> None:
 
 
 def _train(to: Path, export: str, holdout: str, settings: list[str], refit: bool = False) -> dict[str, Any]:
+    from model.train import clean
+
     options = RunOptions(checkpoints=to / f"{export}.checkpoints")
-    shutil.rmtree(options.checkpoints, ignore_errors=True)
+    clean(options)
     chosen = changed(preset("default"), settings)
     return training.run(to / "corpus", to / export, chosen, holdout, 0.1, refit, options, shown=True)
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchnext.cli.console import Json, report, stages
-from watchnext.errors import UsageError
+from watchnext.cli.console import Json, out, report, stages
 
 _COLUMNS, _CLEANING, _TABLES = "Columns of the log", "Cleaning", "Items and users"
 _SEARCHES, _RUN = "Searches", "How it runs"
@@ -76,28 +75,29 @@ def ingest(
 ) -> None:
     """Turn a watch log into a corpus: clean histories, vocabularies and tables. Nothing is dropped in silence."""
     from corpus.ingest import ingest as run
+    from corpus.options import IngestOptions
 
-    options = _options(
-        logs=tuple(logs),
-        to=to,
-        format=format_,
-        delimiter=delimiter,
-        columns={"user": user_column, "item": item_column, "time": time_column, "fraction": fraction_column},
-        min_fraction=min_fraction,
-        min_user_watches=min_user_watches,
-        min_item_watches=min_item_watches,
-        max_items=max_items,
-        max_rejected_share=max_rejected_share,
-        now=now.replace(tzinfo=UTC) if now else None,
-        items=items,
-        item_columns={
+    values = {
+        "logs": tuple(logs),
+        "to": to,
+        "format": format_,
+        "delimiter": delimiter,
+        "columns": {"user": user_column, "item": item_column, "time": time_column, "fraction": fraction_column},
+        "min_fraction": min_fraction,
+        "min_user_watches": min_user_watches,
+        "min_item_watches": min_item_watches,
+        "max_items": max_items,
+        "max_rejected_share": max_rejected_share,
+        "now": now.replace(tzinfo=UTC) if now else None,
+        "items": items,
+        "item_columns": {
             "item": items_id,
             "title": items_title,
             "categories": items_categories,
             "uploaded": items_uploaded,
         },
-        users=users,
-        user_columns={
+        "users": users,
+        "user_columns": {
             "user": users_id,
             "country": users_country,
             "device": users_device,
@@ -105,28 +105,27 @@ def ingest(
             "gender": users_gender,
             "logged_in": users_logged_in,
         },
-        searches=tuple(searches or ()),
-        search_columns={"user": searches_user, "query": searches_query, "time": searches_time},
-        max_search_tokens=max_search_tokens,
-        memory_limit=memory_limit,
-        threads=threads,
-    )
+        "searches": tuple(searches or ()),
+        "search_columns": {"user": searches_user, "query": searches_query, "time": searches_time},
+        "max_search_tokens": max_search_tokens,
+        "memory_limit": memory_limit,
+        "threads": threads,
+    }
+    options = IngestOptions.checked(values)
     with stages(not json_) as advance:
         made = run(options, advance).manifest
+    if not json_:
+        _print_rejected(made, to)
     report(json_, "Corpus", _facts(made, json_), to, f"watchnext train {to}")
 
 
-def _options(**values: Any) -> Any:
-    from pydantic import ValidationError
+def _print_rejected(manifest: Any, folder: Path) -> None:
+    """Where malformed rows can be looked at, if there are any."""
+    from corpus.corpus import REJECTED, REJECTED_SEARCHES
 
-    from corpus.options import IngestOptions
-
-    try:
-        return IngestOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UsageError(option, repr(first["input"]), f"{first['msg']}.") from error
+    for counts, name in ((manifest.counts, REJECTED), (manifest.searches, REJECTED_SEARCHES)):
+        if counts and counts.rejected:
+            out.print(f"Malformed rows are left out; they are in {folder / name}", soft_wrap=True)
 
 
 def _facts(manifest: Any, json_: bool) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def recommend(
         raise UsageError("--user and --all", "both" if everyone else "neither", "Give exactly one of them.")
     if everyone != (to is not None):
         raise UsageError("--to", to or "nothing", "Give --to FILE together with --all, and only then.")
+    if to is not None:
+        _check_target(to)
     from index.recommender import open_release
 
     store = ReleaseStore(releases)
@@ -40,6 +42,23 @@ def recommend(
         rows = _write(recommender, to, k, json_)
         facts = {"release": recommender.release, "users": recommender.export.manifest.users, "rows": rows}
         report(json_, "Recommendations", facts, to)
+
+
+def _check_target(to: Path) -> None:
+    """Refuse to replace anything but an earlier file of recommendations."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from index.recommender import RECOMMENDATIONS
+
+    if to.suffix != ".parquet" or to.is_dir():
+        raise UsageError("--to", to, "Name a file that ends in .parquet.")
+    try:
+        ours = not to.exists() or pq.read_schema(to).equals(RECOMMENDATIONS)
+    except pa.ArrowInvalid:
+        ours = False
+    if not ours:
+        raise UsageError("--to", f"{to}, which holds no recommendations", "Name another file, or delete this one.")
 
 
 def _print(recommender: "Recommender", user: str, k: int, json_: bool) -> None:

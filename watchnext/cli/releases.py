@@ -1,7 +1,5 @@
 """`watchnext releases`: what was published, and the way back."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +7,7 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, report
-from watchnext.errors import WatchnextError
+from watchnext.errors import UsageError, WatchnextError
 from watchnext.release import ReleaseManifest, ReleaseStore
 
 releases = typer.Typer(
@@ -24,9 +22,12 @@ def list_releases(folder: Folder = Path("work/releases"), json_: Json = False) -
     store = ReleaseStore(folder)
     current = _current(store)
     manifests = [store.manifest(name) for name in store.names()]
+    if not manifests and not (folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())):
+        got = "no readable release" if folder.is_dir() else "no such folder"
+        raise UsageError(str(folder), got, "Give the folder that `watchnext publish --to` names.")
     if json_:
         rows = [{**_facts(manifest), "current": manifest.name == current} for manifest in manifests]
-        sys.stdout.write(json.dumps({"releases": rows}) + "\n")
+        report(True, "", {"releases": rows})
         return
     table = Table("name", "created", "items", "users", "index", "", title=str(folder), title_justify="left")
     for manifest in manifests:

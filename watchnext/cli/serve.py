@@ -14,7 +14,10 @@ def serve(
     releases: Annotated[Path, typer.Argument(help="Folder of all releases.")] = Path("work/releases"),
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    default_k: Annotated[int, typer.Option(min=1, help="Candidates of an answer, unless asked for k.")] = 50,
+    default_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="Candidates of an answer, unless asked for k; else 50, or max-k if less."),
+    ] = None,
     max_k: Annotated[int, typer.Option(min=1, help="Most candidates that may be asked for.")] = 1000,
     json_: Json = False,
 ) -> None:
@@ -22,7 +25,9 @@ def serve(
     from serving.run import serve as serve_releases
     from serving.settings import ServingSettings
 
-    settings = ServingSettings(releases=releases, host=host, port=port, default_k=min(default_k, max_k), max_k=max_k)
+    settings = ServingSettings(
+        releases=releases, host=host, port=port, default_k=default_k or min(50, max_k), max_k=max_k
+    )
 
     def announce(address: str) -> None:
         report(json_, "Serving", {"releases": str(releases), "address": address}, then=f"open {address}/docs")

@@ -63,8 +63,6 @@ def simulate(
 
 
 def _config(values: dict[str, Any], settings: list[str]) -> Any:
-    from pydantic import ValidationError
-
     from simulation.config import WorldConfig
 
     for setting in settings:
@@ -73,8 +71,4 @@ def _config(values: dict[str, Any], settings: list[str]) -> Any:
             known = ", ".join(WorldConfig.model_fields)
             raise UsageError("--set", repr(setting), f"Give NAME=VALUE with one of the names: {known}.")
         values[name] = text.split(",") if name == "interests" else text
-    try:
-        return WorldConfig.model_validate(values, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(str(first["loc"][0]), repr(first["input"]), f"{first['msg']}.") from error
+    return WorldConfig.checked(values, [setting.partition("=")[0] for setting in settings])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from watchnext.cli.console import Json, progress, report
+from watchnext.cli.console import Json, err, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
 from watchnext.split import TESTED, HoldoutName
@@ -36,10 +36,10 @@ def train(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="At most this many passes; early stopping may end before.", rich_help_panel=MODEL),
+        typer.Option(min=1, help="At most this many passes; early stopping may end before.", rich_help_panel=MODEL),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=MODEL)
+        int | None, typer.Option(min=0, help="Everything random follows from it.", rich_help_panel=MODEL)
     ] = None,
     holdout: Annotated[
         str,
@@ -85,12 +85,16 @@ def train(
     Stops by itself when the validation metric no longer rises, and keeps the best epoch. Interrupt it at any moment,
     even with kill -9: --resume goes on from the last checkpoint.
     """
-    options = RunOptions(
-        checkpoints=checkpoints or to.with_name(f"{to.name}.checkpoints"),
-        checkpoint_minutes=checkpoint_minutes,
-        checkpoint_steps=checkpoint_steps,
-        resume=resume,
+    options = RunOptions.checked(
+        {
+            "checkpoints": checkpoints or to.with_name(f"{to.name}.checkpoints"),
+            "checkpoint_minutes": checkpoint_minutes,
+            "checkpoint_steps": checkpoint_steps,
+            "resume": resume,
+        }
     )
+    if resume and not any(options.checkpoints.glob("*/step-*")):
+        err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
     settings = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
     chosen = changed(preset(preset_), settings)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed)
@@ -113,8 +117,9 @@ def run(
     from corpus.corpus import Corpus
     from model.train import clean
     from model.train import train as train_model
-    from watchnext.export import write_export
+    from watchnext.export import ExportManifest, write_export
 
+    ExportManifest.check_target(to)
     corpus = Corpus.open(corpus_folder)
     features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit)
     with progress(shown) as bar:
@@ -136,6 +141,8 @@ def planned(
     """What training on a corpus needs: its features, what is known of its users, and the plan with its validation."""
     if holdout not in get_args(HoldoutName):
         raise UsageError("--holdout", repr(holdout), f"Choose one of: {', '.join(get_args(HoldoutName))}.")
+    if refit and holdout == "none":
+        raise UsageError("--refit", "--holdout none", "Leave one out: everything is trained on already.")
     from evaluation.protocol import Validator
     from model.train import Holdout, Plan
     from watchnext.features import FeatureSpec
