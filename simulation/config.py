@@ -57,9 +57,9 @@ class WorldConfig(Closed):
     """Days for which an interest keeps its topic on average; each has a period of 0.5 to 1.5 times this."""
     catalogue_days: int = Field(120, ge=1)
     """Days before the first logged one in which items have been uploaded."""
-    freshness_rise: Days = 1.0
+    freshness_rise: Days = 2.0
     """Days in which a new item reaches 63 % of its height."""
-    freshness_decay: Days = 4.0
+    freshness_decay: Days = 12.0
     """Days on which the fall of an old item is scaled."""
     freshness_power: float = Field(1.2, ge=0)
     """Exponent of the fall."""

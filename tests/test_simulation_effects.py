@@ -64,12 +64,12 @@ def test_the_chance_of_an_item_follows_the_freshness_curve() -> None:
     for day in range(config.days):
         noon = (START + day * DAY + DAY / 2 - log.world.items.uploaded) / DAY
         age = noon[noon >= 0.5]
-        curve = (1 - np.exp(-(age**2))) / (1 + age / 4) ** 1.2
+        curve = (1 - np.exp(-((age / 2) ** 2))) / (1 + age / 12) ** 1.2
         bins = np.minimum(age, 59).astype(int)
         expected += (days == day).sum() * np.bincount(bins, curve / curve.sum(), minlength=60)
         seen += np.bincount(np.minimum(noon[log.items[days == day]], 59).astype(int), minlength=60)
     assert chisquare(seen, expected).pvalue > 1e-3
-    assert seen[1:4].min() > 3 * seen[40:50].max()
+    assert seen[2:6].min() > 3 * seen[40:50].max()
 
 
 def test_without_freshness_all_is_there_from_the_start_and_age_means_nothing() -> None:

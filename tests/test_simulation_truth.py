@@ -80,7 +80,7 @@ def test_an_item_is_watched_by_its_weight_once_it_has_been_uploaded() -> None:
 
 def test_freshness_is_taken_at_noon() -> None:
     world = by_hand(freshness=True)
-    old, new = ((1 - np.exp(-(age**2))) / (1 + age / 4) ** 1.2 for age in (2.5, 1.0))
+    old, new = ((1 - np.exp(-((age / 2) ** 2))) / (1 + age / 12) ** 1.2 for age in (2.5, 1.0))
     weights = np.array([old, old, 2 * old, 4 * new, 0])
     assert asked(world, 0, day=1) == pytest.approx(weights / weights.sum())
 
@@ -122,8 +122,8 @@ def test_the_curve_rises_to_a_peak_within_days_and_has_a_long_tail() -> None:
     ages = np.arange(-10, 1_000, 0.01)
     curve = world.freshness(ages)
     assert np.all(curve[ages <= 0] == 0)
-    assert 1 < ages[curve.argmax()] < 3
-    assert np.all(np.diff(curve[ages > 3]) < 0)
+    assert 2 < ages[curve.argmax()] < 5
+    assert np.all(np.diff(curve[ages > 5]) < 0)
     assert curve[-1] > curve.max() / 1_000
     assert set(World.of(TINY.without("freshness")).freshness(ages).tolist()) == {0, 1}
 
