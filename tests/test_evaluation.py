@@ -164,4 +164,4 @@ def test_the_model_scores_the_same_whatever_comes_later(history: list[int], othe
         VectorScorer(items, tower, UserInputs(Histories.of([row]))).scores(np.array([1], np.int32), np.array([seen]))
         for row in (history, history[:seen] + other)
     )
-    assert np.array_equal(first, second)
+    assert np.allclose(first, second, rtol=0, atol=1e-6)  # sums may round differently in another place of memory
