@@ -25,9 +25,9 @@ PROTOCOLS: dict[HoldoutName, str] = {
     "temporal": "One moment cuts all histories: the last {share:.0%} of all watches are asked for, given everything "
     "before; the {share:.0%} before that moment are kept from training, to choose settings. Nothing that was trained "
     "on is later than anything asked for.",
-    "temporal-next": "One moment cuts all histories: of each user the first watch of the last {share:.0%} of all watches "
-    "is asked for, given everything before the moment; the {share:.0%} before it are kept from training, to choose "
-    "settings. Nothing that was trained on is later than anything asked for.",
+    "temporal-next": "One moment cuts all histories: of each user the first one of the last {share:.0%} of all "
+    "watches is asked for, given everything before the moment; the {share:.0%} before it are kept from training, to "
+    "choose settings. Nothing that was trained on is later than anything asked for.",
     "users": f"{{share:.0%}} of the users with {FEWEST_WATCHES} watches or more are kept from training altogether: "
     f"given the first {INPUT_SHARE:.0%} of their watches, the rest is asked for. Another {{share:.0%}} choose "
     "settings. Training watches of other users may be later than what is asked for.",
