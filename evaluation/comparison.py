@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.bootstrap import Difference
-from evaluation.results import Result, ResultStore, best, groups
+from evaluation.results import ORACLE, Result, ResultStore, best, groups
 
-ORACLE = "oracle"
-"""The model that knows what a made world's users prefer: a ceiling, not a competitor."""
 LIKELY = 0.05
 """A difference with this p or a larger one may well be chance."""
 

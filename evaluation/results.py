@@ -25,6 +25,8 @@ from watchnext.files import Manifest, atomic_folder
 from watchnext.split import HoldoutName
 
 USERS = "users.safetensors"
+ORACLE = "oracle"
+"""The model that knows what a made world's users prefer: a ceiling, not a competitor."""
 
 
 class Cell(Closed):

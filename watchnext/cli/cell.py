@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.results import Cell, Cost, ResultStore
+from evaluation.results import ORACLE, Cell, Cost, ResultStore
 from watchnext.cli.console import progress
 from watchnext.cli.failures import explained
 from watchnext.config import PRESETS, Closed, RunOptions, changed, preset
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 KS = (10, 50)
 METRIC = "ndcg@10"
 """What baselines are tuned for on the validation part, as early stopping is."""
-ORACLE = "oracle"
 
 
 class Job(Closed):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchnext.cli.console import Json, err, out
+from watchnext.cli.console import Json, err, out, report
 from watchnext.config import PRESETS, changed, preset
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from evaluation.results import ResultStore
     from watchnext.cli.cell import Job
-
-ORACLE = "oracle"
 
 
 def compare(
@@ -64,7 +62,7 @@ def compare(
         write_atomic(to / "report.md", markdown(compared).encode())
     if json_:
         rows = [json.loads(result.model_dump_json(exclude={"files"})) for result in results]
-        sys.stdout.write(json.dumps({"results": rows, "failed": failed, "written": str(to)}) + "\n")
+        report(True, "", {"results": rows, "failed": failed}, to)
     elif results:
         print_tables(compared, out)
         out.print(f"Written to [bold]{to / 'report.html'}[/bold] and [bold]{to / 'report.md'}[/bold]", soft_wrap=True)
@@ -95,6 +93,7 @@ def _jobs(
     shown: bool,
 ) -> "list[Job]":
     from evaluation.baselines import BASELINES
+    from evaluation.results import ORACLE
 
     names = [folder.resolve().name for folder in corpora]
     if len(set(names)) < len(names):

@@ -1,7 +1,5 @@
 """`watchnext study`: the paper's two figures on a log of one's own, or on the simulated world."""
 
-import json
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import typer
 
 from watchnext.cli.compare import make_job, run_cells
-from watchnext.cli.console import Json, out, progress
+from watchnext.cli.console import Json, out, progress, report
 from watchnext.config import RunOptions, changed, preset
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
@@ -174,7 +172,7 @@ def _write(figure: "Figure", text: str, facts: dict[str, Any], to: Path, descrip
     write_atomic(to.with_suffix(".svg"), svg(figure, description).encode())
     write_atomic(to.with_suffix(".md"), text.encode())
     if json_:
-        sys.stdout.write(json.dumps({**facts, "written": str(to.parent)}) + "\n")
+        report(True, "", facts, to.parent)
         return
     out.print(text, highlight=False)
     out.print(f"Written to [bold]{to}.svg[/bold] and [bold]{to}.md[/bold]", soft_wrap=True)
