@@ -289,6 +289,11 @@ def svg(figure: Figure, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def svg_file(figure: Figure, description: str) -> bytes:
+    """The same as a file of its own: outside of a page the element needs its namespace."""
+    return svg(figure, description).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).encode()
+
+
 def _local(name: str) -> str:
     """A name without its namespace."""
     return name.rpartition("}")[2]

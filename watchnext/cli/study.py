@@ -167,9 +167,9 @@ def _at_moments(export: "Export", moments: list[int], users: int, seed: int, sho
 
 def _write(figure: "Figure", text: str, facts: dict[str, Any], to: Path, description: str, json_: bool) -> None:
     """Write the plot and its table beside each other, and print the table, or the facts as JSON."""
-    from evaluation.plots import svg
+    from evaluation.plots import svg_file
 
-    write_atomic(to.with_suffix(".svg"), svg(figure, description).encode())
+    write_atomic(to.with_suffix(".svg"), svg_file(figure, description))
     write_atomic(to.with_suffix(".md"), text.encode())
     if json_:
         report(True, "", facts, to.parent)
