@@ -1,9 +1,8 @@
 """Whole histories packed into batches of fixed shape: every position is an example, its input the prefix before it.
 
 A history of n watches gives n - 1 examples: position p reads watches up to p and has watch p + 1 as its label.
-Short histories lie side by side in a row of `length` positions, told apart by a segment number; a history longer than
-a row is cut into pieces that overlap by the encoder's window, so that every example sees exactly the prefix that
-serving would show. Arrays in, arrays out: nothing here knows of TensorFlow.
+Short histories lie one after the other in a row of `length` positions; a history longer than a row is cut into pieces
+that overlap by the encoder's window, so that every example sees exactly the prefix that serving would show. Arrays in, arrays out: nothing here knows of TensorFlow.
 """
 
 from collections.abc import Iterator
@@ -19,23 +18,28 @@ from watchnext.histories import Histories, Int32, Int64
 
 ROW_LENGTH = 128
 """Positions a row has at least; more only when the encoder's window needs it."""
+MOST_ROWS = 8
+"""A batch has at most this many times the rows that its examples would fill: more are needed where few of the
+positions are examples, because of a cap per user."""
 
 
 class Batch(NamedTuple):
-    """Packed histories, [rows, length] each; 0 is padding everywhere."""
+    """Packed histories, [length, rows] positions, and the examples among them, [examples]; 0 is padding everywhere."""
 
     watched: Int32
-    """Item number at each position."""
+    """[length, rows] item number at each position."""
+    depth: Int32
+    """[length, rows] how many watches of its piece of a history there are up to a position, itself included."""
+    position: Int32
+    """[examples] where in the flattened positions the last watch before the label is."""
     label: Int32
-    """Item number of the watch after it."""
-    segment: Int32
-    """Which history of its row a position belongs to, from 1."""
+    """[examples] number of the item to predict."""
     weight: Float32
-    """1 where the position is an example, 0 where it is only context, capped away or padding."""
+    """[examples] 1 for an example, 0 for padding."""
     user: Int32
-    """User number."""
+    """[examples] user number."""
     place: Int64
-    """Where in the histories' flat arrays the label is."""
+    """[examples] where in the histories' flat arrays the label is."""
 
 
 class Pieces(NamedTuple):
@@ -79,23 +83,35 @@ class BatchBuilder:
 
     Args:
         histories: all watches.
-        ends: [users + 1] watches of each user that training may see.
+        length: positions of a row.
+        rows: rows of a batch.
+        size: examples a batch has room for.
+        cap: at most this many examples a user and epoch.
     """
 
     histories: Histories
     pieces: Pieces
     length: int
     rows: int
+    size: int
     cap: int | None
     seed: int
 
     @classmethod
     def of(cls, histories: Histories, ends: Int64, model: ModelConfig, training: TrainingConfig) -> "BatchBuilder":
-        """A builder for the examples before `ends`, with the shapes that the configuration asks for."""
-        length = row_length(model)
-        rows = max(1, training.batch_examples // length)
+        """A builder for the examples before `ends`, with the shapes that the configuration asks for.
+
+        Args:
+            ends: [users + 1] watches of each user that training may see.
+        """
+        length, size, cap = row_length(model), training.batch_examples, training.examples_per_user
         pieces = cut_pieces(histories, ends, length, model.history)
-        return cls(histories, pieces, length, rows, training.examples_per_user, training.seed)
+        examples = np.bincount(pieces.user, pieces.size - pieces.context, minlength=len(ends))
+        kept = np.minimum(examples, cap or np.inf).sum()
+        # As many rows as the examples of a batch lie in on average, with a tenth to spare for what packing wastes.
+        share = kept / max(pieces.size.sum(), 1)
+        rows = min(-(-size // length) * MOST_ROWS, int(1 + 1.1 * size / max(share, 1e-9) / length))
+        return cls(histories, pieces, length, rows, max(size, length), cap, training.seed)
 
     @property
     def examples(self) -> int:
@@ -106,9 +122,16 @@ class BatchBuilder:
         """Shuffle and pack the pieces for one pass."""
         rng = np.random.default_rng([self.seed, 1, epoch])
         order = rng.permutation(len(self.pieces.user))
-        row, column = pack(self.pieces.size[order], self.length)
         chosen = self._capped(rng) if self.cap else None
-        return Epoch(self, order, row, column, chosen)
+        examples = (self.pieces.size - self.pieces.context) if chosen is None else self._count(chosen)
+        slots = pack(self.pieces.size[order], examples[order], (self.rows, self.length, self.size))
+        return Epoch(self, order, slots, chosen)
+
+    def _count(self, chosen: NDArray[np.bool_]) -> Int64:
+        """[pieces] examples of each piece that the cap leaves."""
+        before = np.concatenate([[0], np.cumsum(chosen)])
+        start, p = self.pieces.start + 1, self.pieces
+        return before[start + p.size] - before[start + p.context]
 
     def _capped(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""
@@ -129,14 +152,12 @@ class Epoch:
 
     builder: BatchBuilder
     order: Int64
-    row: Int64
-    column: Int64
+    slots: "Slots"
     chosen: NDArray[np.bool_] | None
 
     def __len__(self) -> int:
         """The number of batches."""
-        rows = int(self.row[-1]) + 1 if len(self.row) else 0
-        return (rows + self.builder.rows - 1) // self.builder.rows
+        return int(self.slots.batch[-1]) + 1 if len(self.slots.batch) else 0
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """The batches from number `start` on."""
@@ -144,52 +165,67 @@ class Epoch:
 
     def batch(self, number: int) -> Batch:
         """One batch, by its number."""
-        b = self.builder
-        low, high = np.searchsorted(self.row, [number * b.rows, (number + 1) * b.rows])
-        piece = self.order[low:high]
-        size, user = b.pieces.size[piece], b.pieces.user[piece]
-        flat, which, within = spread(b.pieces.start[piece], size)
-        row = self.row[low:high] - number * b.rows
-        target = np.repeat(row * b.length + self.column[low:high], size) + within
-        weight = within >= b.pieces.context[piece][which]
+        b, slots = self.builder, self.slots
+        part = slice(*np.searchsorted(slots.batch, [number, number + 1]))
+        piece, row = self.order[part], slots.row[part]
+        flat, which, within = spread(b.pieces.start[piece], b.pieces.size[piece])
+        position = (slots.column[part][which] + within) * b.rows + row[which]
+        is_example = within >= b.pieces.context[piece][which]
         if self.chosen is not None:
-            weight &= self.chosen[flat + 1]
-        first = np.searchsorted(row, row)  # the first piece of the same row
-        segment = (np.arange(len(row)) - first + 1)[which]
-
-        def placed(values: NDArray[Any]) -> NDArray[Any]:
-            flat_batch = np.zeros(b.rows * b.length, values.dtype)
-            flat_batch[target] = values
-            return flat_batch.reshape(b.rows, b.length)
-
-        items = b.histories.items
+            is_example &= self.chosen[flat + 1]
+        place = flat[is_example] + 1
+        items, positions = b.histories.items, b.rows * b.length
         return Batch(
-            watched=placed(items[flat]),
-            label=placed(items[flat + 1]),
-            segment=placed(segment.astype(np.int32)),
-            weight=placed(weight.astype(np.float32)),
-            user=placed(user[which]),
-            place=placed(flat + 1),
+            watched=_filled(items[flat], positions, position).reshape(b.length, b.rows),
+            depth=_filled((within + 1).astype(np.int32), positions, position).reshape(b.length, b.rows),
+            position=_filled(position[is_example].astype(np.int32), b.size),
+            label=_filled(items[place], b.size),
+            weight=_filled(np.ones(len(place), np.float32), b.size),
+            user=_filled(b.pieces.user[piece][which[is_example]], b.size),
+            place=_filled(place, b.size),
         )
 
 
-def pack(sizes: Int64, length: int) -> tuple[Int64, Int64]:
-    """Next-fit packing in the given order: a piece opens a new row when the current one has no room for it.
+def _filled(values: NDArray[Any], size: int, places: Int64 | None = None) -> NDArray[Any]:
+    """[size] the values at these places, or at the beginning; 0 elsewhere."""
+    result = np.zeros(size, values.dtype)
+    result[slice(len(values)) if places is None else places] = values
+    return result
 
-    Returns the row and the first column of each piece: [pieces] each, rows never falling.
 
-    >>> [part.tolist() for part in pack(np.array([3, 2, 4]), 6)]
-    [[0, 0, 1], [0, 3, 0]]
+class Slots(NamedTuple):
+    """Where pieces go: [pieces] each, batches never falling."""
+
+    batch: Int64
+    row: Int64
+    column: Int64
+
+
+def pack(sizes: Int64, examples: Int64, room: tuple[int, int, int]) -> Slots:
+    """First-fit packing in the given order.
+
+    A piece goes to the first row of the batch with room for it; a new batch begins when there is none, or no room for
+    its examples.
+
+    Args:
+        sizes: [pieces] positions of each piece.
+        examples: [pieces] how many of them are examples.
+        room: rows, positions of a row and examples of a batch; every piece alone fits.
+
+    >>> [part.tolist() for part in pack(np.array([3, 4, 2, 1]), np.array([3, 4, 2, 1]), (2, 6, 9))]
+    [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 3, 0]]
     """
-    rows, columns = [], []
-    row, used = 0, 0
-    for size in sizes.tolist():
-        if used + size > length:
-            row, used = row + 1, 0
-        rows.append(row)
-        columns.append(used)
-        used += size
-    return np.array(rows, np.int64), np.array(columns, np.int64)
+    rows, length, most = room
+    found = np.zeros((3, len(sizes)), np.int64)
+    batch, count, used = 0, 0, [0] * rows
+    for i, (size, more) in enumerate(zip(sizes.tolist(), examples.tolist(), strict=True)):
+        row = next((row for row, taken in enumerate(used) if taken + size <= length), rows)
+        if row == rows or count + more > most:
+            batch, row, count, used = batch + 1, 0, 0, [0] * rows
+        found[:, i] = batch, row, used[row]
+        used[row] += size
+        count += more
+    return Slots(*found)
 
 
 def spread(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:

@@ -1,42 +1,54 @@
 """From packed histories to the encoder's state at every position. The numpy twin is in `watchnext.tower`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from watchnext.config import ModelConfig
-from watchnext.features import Float32
-from watchnext.tower import lag_weights
 
 Tensor = Any
 
 
-def encode(config: ModelConfig, x: Tensor, segment: Tensor) -> Tensor:
+def encode(config: ModelConfig, x: Tensor, depth: Tensor) -> Tensor:
     """The state of the encoder after each position.
 
-    Every part of the state is a weighted mean of the last `config.history` watches, so that one masked matrix of
-    weights a row does it: state[t] = sum_s w[t - s] x[s] / sum_s w[t - s] over s <= t of the same segment.
+    A part with weights rate^j for the watch j places back, over a window of W, is a linear recurrence within a piece:
+
+        z[t] = rate z[t - 1] + x[t] - rate^W x[t - W],    part[t] = z[t] / (1 + rate + ... + rate^(min(depth, W) - 1))
+
+    The mean has rate 1; the last watch is a part of its own. One pass over the positions does it for all parts.
 
     Args:
-        x: [rows, length, dim] embeddings of the watched items.
-        segment: [rows, length] which history a position belongs to; 0 is padding.
+        x: [length, rows, dim] embeddings of the watched items.
+        depth: [length, rows] how many watches of its piece there are up to a position, itself included; 0 is padding.
 
-    Returns [rows, length, parts, dim]; the parts are those of `tower.lag_weights`.
+    Returns [length, rows, parts * dim]; the parts are those of `tower.lag_weights`.
     """
-    length = segment.shape[1]
-    same = tf.equal(segment[:, :, None], segment[:, None, :]) & (segment[:, :, None] > 0)  # [rows, t, s]
-    kernel = tf.constant(lag_matrix(lag_weights(config), length)) * tf.cast(same, x.dtype)[:, :, None]
-    total = tf.reduce_sum(kernel, -1, keepdims=True)  # [rows, t, parts, 1]
-    weights = kernel / tf.maximum(total, 1e-9)
-    rows, parts = tf.shape(x)[0], weights.shape[2]
-    flat = tf.reshape(weights, [rows, length * parts, length])
-    return tf.reshape(flat @ x, [rows, length, parts, x.shape[2]])
+    rates = np.array([1.0] if config.encoder == "mean" else config.decays, np.float32)
+    window = config.history
+    old = (
+        tf.pad(x[:-window], [[window, 0], [0, 0], [0, 0]])[: x.shape[0]] if window < x.shape[0] else tf.zeros_like(x)
+    )
+    old *= tf.cast(depth > window, x.dtype)[..., None]
+    new = x[:, :, None] - (rates**window)[:, None] * old[:, :, None]  # [length, rows, rates, dim]
+    kept = rates * tf.cast(depth > 1, x.dtype)[..., None]  # [length, rows, rates]
+    sums = np.cumsum(rates ** np.arange(window)[:, None], 0, dtype=np.float32)  # [window, rates]
+    total = tf.gather(tf.constant(sums), tf.clip_by_value(depth, 1, window) - 1)
+    state = _recurrence(new, kept[..., None]) / total[..., None]
+    flat = tf.reshape(state, [*x.shape[:2], len(rates) * x.shape[2]])
+    return flat if config.encoder == "mean" else tf.concat([flat, x], -1)
 
 
-def lag_matrix(lags: Float32, length: int) -> Float32:
-    """[parts, window] weights by lag -> [t, parts, s] weights of position s for position t, 0 where s > t."""
-    lag = np.subtract.outer(np.arange(length), np.arange(length))  # [t, s]
-    inside = (lag >= 0) & (lag < lags.shape[1])
-    matrix = np.where(inside[None], lags[:, np.clip(lag, 0, lags.shape[1] - 1)], 0)  # [parts, t, s]
-    return matrix.transpose(1, 0, 2).astype(np.float32)
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _recurrence(new: Tensor, kept: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, None]]]:
+    """z[t] = kept[t] z[t - 1] + new[t] along the first axis; its gradient is the same recurrence backwards."""
+    zero = tf.zeros(new.shape[1:])
+    z = tf.scan(lambda before, now: now[0] * before + now[1], (kept, new), zero)
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        after = tf.concat([kept[1:], tf.zeros_like(kept[:1])], 0)
+        return tf.scan(lambda later, now: now[0] * later + now[1], (after, upstream), zero, reverse=True), None
+
+    return z, gradient

@@ -1,5 +1,6 @@
 """Sampled softmax cross-entropy with negatives shared by the batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,13 +25,50 @@ def sampled_softmax(
         positives: [examples, dim] item vectors of the true items.
         negatives: [S, dim] item vectors of the drawn items.
         log_q: [examples] and [S], log Q of the true and of the drawn items.
-        hits: [examples, S] True where a drawn item is the true one.
+        hits: [examples] how many of the drawn items are the true one.
 
     Returns [examples] nats.
     """
-    positive = tf.reduce_sum(users * positives, -1) - log_q[0]
-    negative = tf.matmul(users, negatives, transpose_b=True) - log_q[1]
-    negative = tf.where(hits, negative.dtype.min, negative)
-    top = tf.stop_gradient(tf.maximum(tf.reduce_max(negative, 1), positive))
-    total = tf.exp(positive - top) + tf.reduce_sum(tf.exp(negative - top[:, None]), 1)
-    return tf.math.log(total) + top - positive
+    loss: Tensor = _sampled_softmax(users, positives, negatives, *log_q, hits)
+    return loss
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _sampled_softmax(
+    users: Tensor, positives: Tensor, negatives: Tensor, positive_log_q: Tensor, negative_log_q: Tensor, hits: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor | None, ...]]]:
+    """The loss and its gradient with the three matrix products that are its limit and one pass over [examples, S].
+
+    - log Q and the shift against overflow are two more columns of the first product.
+    - An accidental hit has the score of the positive, so that the hits' share of the sum is known without a mask: it
+      is taken out of the sum, and out of the true item's gradient.
+    - The sum over negatives is one more column of the product that gives the users' gradient.
+    - The softmax is never divided by its sum: rows of [examples, dim] are.
+    """
+    positive = tf.reduce_sum(users * positives, -1) - positive_log_q
+    one, drawn_one = tf.ones_like(positive)[:, None], tf.ones_like(negative_log_q)[:, None]
+    items = tf.concat([negatives, negative_log_q[:, None], drawn_one], 1)
+
+    def odds(shift: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = tf.exp(tf.matmul(tf.concat([users, -one, -shift[:, None]], 1), items, transpose_b=True))
+        return drawn, tf.matmul(drawn, tf.concat([negatives, drawn_one], 1))
+
+    def with_highest() -> tuple[Tensor, Tensor, Tensor]:
+        highest = tf.reduce_max(tf.matmul(tf.concat([users, -one], 1), items[:, :-1], transpose_b=True), 1)
+        shift = tf.maximum(highest, positive)
+        return shift, *odds(shift)
+
+    drawn, sums = odds(positive)  # of negatives against the positive; overflows where one is 88 nats above it
+    fine = tf.reduce_all(tf.math.is_finite(sums))
+    shift, drawn, sums = tf.cond(fine, lambda: (positive, drawn, sums), with_highest)
+    true = tf.exp(positive - shift)
+    total = true + tf.maximum(sums[:, -1] - hits * true, 0.0)
+
+    def gradient(upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = upstream / total
+        of_true = true * (1 - hits) * scale - upstream
+        of_users = sums[:, :-1] * scale[:, None] + of_true[:, None] * positives
+        of_negatives = tf.matmul(drawn, users * scale[:, None], transpose_a=True)
+        return of_users, of_true[:, None] * users, of_negatives, None, None, None
+
+    return tf.math.log(total) + shift - positive, gradient

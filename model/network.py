@@ -41,6 +41,7 @@ class Network:
         if config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
+        self._finish = tf.function(self._finished, jit_compile=True)
 
     def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
         config = self.config
@@ -67,40 +68,53 @@ class Network:
         """[items + 1, dim] the embeddings that the encoder reads."""
         return self.tables["item" if self.config.tied else "watched"]
 
-    def user_vectors(
-        self, dense: Dense, x: Tensor, segment: Tensor, context: Dense, kept: list[Tensor] | None = None
-    ) -> Tensor:
-        """User vectors after each position; `watchnext.tower` is the numpy twin.
+    def states(self, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """The encoder's state after each position.
+
+        Args:
+            x: [length, rows, dim] embeddings of the watched items.
+            depth: [length, rows] as in `batches.Batch`.
+            kept: factors of dropout from `dropout_factors`; None outside training.
+
+        Returns [length * rows, parts * dim].
+        """
+        if kept:
+            x *= tf.reshape(kept[0], [*x.shape[:2], 1])
+        return tf.reshape(encode(self.config, x, depth), [-1, parts(self.config) * self.config.dim])
+
+    def user_vectors(self, dense: Dense, state: Tensor, context: Dense, kept: list[Tensor] | None = None) -> Tensor:
+        """User vectors of examples; `watchnext.tower` is the numpy twin.
 
         Args:
             dense: values of `self.dense`.
-            x: [rows, length, dim] embeddings of the watched items.
-            segment: [rows, length] as in `batches.Batch`.
-            context: what else the tower reads, [rows * length] rows each: `search` [.., dim], `country`, `device`,
+            state: [examples, parts * dim] the encoder's.
+            context: what else the tower reads, [examples] rows each: `search` [.., dim], `country`, `device`,
                 `reals` [.., REALS], `age` [.., POWERS]; only those that it reads.
             kept: factors of dropout from `dropout_factors`; None outside training.
 
-        Returns [rows * length, dim].
+        Returns [examples, dim].
         """
         config = self.config
-        if kept:
-            x *= tf.reshape(kept[0], [*x.shape[:2], 1])
-        state = tf.reshape(encode(config, x, segment), [-1, parts(config), config.dim])
-        inputs = [tf.reshape(state, [-1, parts(config) * config.dim])]
+        inputs = [state]
         for name in ("search", "country", "device", "reals", "age"):
             if name in context:
                 value = context[name]
                 inputs.append(tf.gather(dense[name], value) if name in dense else value)
-        h = tf.concat(inputs, 1)
+        h = tf.concat(inputs, 1) if len(inputs) > 1 else state
         for layer in range(len(config.tower)):
-            h = tf.nn.relu(h @ dense[f"kernel_{layer}"] + dense[f"bias_{layer}"])
+            h = tf.nn.relu(tf.nn.bias_add(h @ dense[f"kernel_{layer}"], dense[f"bias_{layer}"]))
             if kept:
                 h *= kept[layer + 1]
-        u = h @ dense["kernel_out"] + dense["bias_out"]
+        return self._finish(h @ dense["kernel_out"], dense, state)
+
+    def _finished(self, u: Tensor, dense: Dense, state: Tensor) -> Tensor:
+        """From the last product to the user vector."""
+        config = self.config
+        u += dense["bias_out"]
         if config.output_relu:
             u = tf.nn.relu(u)
         if config.residual:
-            u += tf.einsum("p,npd->nd", dense["residual"], state)
+            u += sum(dense["residual"][i] * part for i, part in enumerate(tf.split(state, parts(config), 1)))
         return scaled(config, u) / (config.temperature if config.similarity == "cosine" else 1.0)
 
     def variables(self) -> dict[str, Tensor]:
@@ -140,24 +154,27 @@ def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:
     return tf.math.l2_normalize(vectors, -1)
 
 
-def dropout_factors(config: ModelConfig, rate: float, positions: int, seed: Tensor) -> list[Tensor]:
+def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], seed: Tensor) -> list[Tensor]:
     """What dropout multiplies with: 0 or 1 / (1 - rate), for watches and for each hidden layer's units.
 
-    Drawn outside of the XLA-compiled step, whose random numbers cost three times as much as all the rest of it.
-
     Args:
+        rate: is rounded to a 256th: a byte decides about a unit, since random numbers are dear.
+        sizes: positions and examples of the batch.
         seed: [2] integers; the same seed gives the same factors.
 
-    Returns [positions, 1], then [positions, units] for each layer of the tower; nothing for rate 0.
+    Returns [positions, 1], then [examples, units] for each layer of the tower; nothing for rate 0.
     """
-    if not rate:
+    least = round(256 * rate)
+    if not least:
         return []
-    widths = (1, *config.tower)
-    uniform = [
-        tf.random.stateless_uniform([positions, w], seed + tf.constant([i, 0], seed.dtype))
-        for i, w in enumerate(widths)
-    ]
-    return [tf.where(u >= rate, 1 / (1 - rate), 0.0) for u in uniform]
+    shapes = [[sizes[0], 1], *([sizes[1], width] for width in config.tower)]
+    factors = []
+    for i, (rows, columns) in enumerate(shapes):
+        count = -(-rows * columns // 4)
+        drawn = tf.random.stateless_uniform([count], seed + tf.constant([i, 0], seed.dtype), None, None, tf.int32)
+        bytes_ = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[: rows * columns]
+        factors.append(tf.reshape(tf.cast(bytes_ >= least, tf.float32) * (256 / (256 - least)), [rows, columns]))
+    return factors
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Float32:

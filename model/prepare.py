@@ -20,23 +20,27 @@ class Prepared(NamedTuple):
     """A batch as the step wants it: item numbers replaced by places in the list of touched rows."""
 
     rows: Int32
-    """[2 x positions + negatives] touched rows of the item tables, each once; the rest is 0."""
+    """[positions + examples + negatives] touched rows of the item tables, each once; the rest is 0."""
     watched: Int32
-    """[rows, length] places in `rows`."""
+    """[length, rows] places in `rows`."""
+    depth: Int32
+    """[length, rows] as in `Batch`."""
+    position: Int32
+    """[examples] as in `Batch`."""
     label: Int32
-    """[positions] places in `rows`."""
+    """[examples] places in `rows`."""
     negative: Int32
     """[negatives] places in `rows`."""
-    segment: Int32
-    """[rows, length] as in `Batch`."""
     weight: Float32
-    """[positions] as in `Batch`."""
+    """[examples] as in `Batch`."""
+    hits: Float32
+    """[examples] how many of the negatives are the label."""
     log_q: tuple[Float32, Float32]
-    """[positions] and [negatives], of the labels and of the negatives."""
+    """[examples] and [negatives], of the labels and of the negatives."""
     context: dict[str, Int32 | Float32]
-    """`country`, `device`, `reals`, `age`: those that the network reads, [positions] rows each."""
+    """`country`, `device`, `reals`, `age`: those that the network reads, [examples] rows each."""
     searches: Bags | None
-    """What was searched before each position; None for a network that does not read it."""
+    """What was searched before each example; None for a network that does not read it."""
 
 
 @dataclass(frozen=True)
@@ -56,44 +60,45 @@ class Preparer:
     def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
         """Prepare batch `number` of an epoch."""
         negative = self.sampler.draw(self.negatives, epoch, number)
-        label, weight = batch.label.ravel(), batch.weight.ravel()
-        numbers = np.concatenate([batch.watched.ravel(), label, negative])
+        numbers = np.concatenate([batch.watched.ravel(), batch.label, negative])
         touched, inverse = np.unique(numbers, return_inverse=True)
         rows = np.zeros(len(numbers), np.int32)
         rows[: len(touched)] = touched
-        place: Int32 = inverse.astype(np.int32)
-        positions = len(label)
+        positions, examples = batch.watched.size, batch.label.size
+        watched, label, drawn = np.split(inverse.astype(np.int32), [positions, positions + examples])
         log_q = self.sampler.log_q
         return Prepared(
-            rows,
-            place[:positions].reshape(batch.watched.shape),
-            place[positions : 2 * positions],
-            place[2 * positions :],
-            batch.segment,
-            weight,
-            (np.where(weight > 0, log_q[label], 0.0).astype(np.float32), log_q[negative]),
-            self.context(batch),
-            self.bags(batch) if uses_searches(self.model, self.features) else None,
+            rows=rows,
+            watched=watched.reshape(batch.watched.shape),
+            depth=batch.depth,
+            position=batch.position,
+            label=label,
+            negative=drawn,
+            weight=batch.weight,
+            hits=np.bincount(drawn, minlength=len(rows))[label].astype(np.float32),
+            log_q=(np.where(batch.weight > 0, log_q[batch.label], 0.0).astype(np.float32), log_q[negative]),
+            context=self.context(batch),
+            searches=self.bags(batch) if uses_searches(self.model, self.features) else None,
         )
 
     def context(self, batch: Batch) -> dict[str, Int32 | Float32]:
-        """The features of every position that the network reads."""
+        """The features of every example that the network reads."""
         found: dict[str, Int32 | Float32] = {}
         if uses_context(self.model, self.features) and self.inputs.context is not None:
-            found |= self.inputs.context.rows(batch.user.ravel())._asdict()
+            found |= self.inputs.context.rows(batch.user)._asdict()
         if uses_example_age(self.model, self.features):
-            seconds = self.features.window_end - self.inputs.histories.times[batch.place.ravel()]
+            seconds = self.features.window_end - self.inputs.histories.times[batch.place]
             found["age"] = self.features.encode_example_age(seconds)
         return found
 
     def bags(self, batch: Batch) -> Bags:
-        """The search tokens before every position that is an example."""
+        """The search tokens before every example."""
         searches = self.inputs.searches
         if searches is None:
             return Bags.of(np.zeros(0, np.int32), *np.zeros((2, batch.user.size), np.int64))
-        ends = self._token_ends[batch.place.ravel()]
-        first = searches.offsets[batch.user.ravel()]
-        starts = np.where(batch.weight.ravel() > 0, np.maximum(ends - self.model.search_tokens, first), ends)
+        ends = self._token_ends[batch.place]
+        first = searches.offsets[batch.user]
+        starts = np.where(batch.weight > 0, np.maximum(ends - self.model.search_tokens, first), ends)
         return Bags.of(searches.items, starts, ends)
 
     @cached_property

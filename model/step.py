@@ -1,7 +1,10 @@
-"""One training step: gather the touched rows, run one XLA-compiled function on them, scatter them back.
+"""One training step: gather the touched rows, compute on them, scatter them back.
 
-The cost does not depend on the size of the catalogue: a batch touches at most 2 x positions + negatives rows, the
-function sees only these, as one dense block, and so do the gradients and the optimizer.
+The cost does not depend on the size of the catalogue: a batch touches at most positions + examples + negatives rows,
+the step sees only these, as one dense block, and so do the gradients and the optimizer.
+
+Encoder and optimizer are compiled by XLA, which fuses their many small operations. Gathers, scatters, tower and loss are
+not: on a CPU TensorFlow's own kernels and oneDNN's matrix products are faster than XLA's.
 """
 
 from typing import Any
@@ -26,7 +29,8 @@ class Trainer:
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
         self.table_slots = {name: slots(config, table) for name, table in network.tables.items()}
         self.dense_slots = {name: slots(config, value) for name, value in network.dense.items()}
-        self._core = tf.function(self._on_rows, jit_compile=True)
+        self._states = tf.function(network.states, jit_compile=True)
+        self._update = tf.function(self._updated, jit_compile=True)
         self.step = tf.function(self._step)
 
     def variables(self) -> dict[str, Tensor]:
@@ -55,41 +59,36 @@ class Trainer:
             rows["search"] = batch.searches.tokens
         blocks = {name: tf.gather(table, rows[name]) for name, table in tables.items()}
         states = {name: [tf.gather(s, rows[name]) for s in self.table_slots[name]] for name in tables}
-        seed = tf.stack([tf.constant(self.config.seed * 1000, tf.int64), self.step_count])
-        kept = dropout_factors(self.network.config, self.config.dropout, batch.label.shape[0], seed)
-        loss, blocks, states = self._core(batch, blocks, states, self.step_count, kept)
-        for name, table in tables.items():
-            table.scatter_update(tf.IndexedSlices(blocks[name], rows[name]))
-            for slot, state in zip(self.table_slots[name], states[name], strict=True):
-                slot.scatter_update(tf.IndexedSlices(state, rows[name]))
-        return loss
-
-    def _on_rows(
-        self,
-        batch: Prepared,
-        blocks: dict[str, Tensor],
-        states: dict[str, list[Tensor]],
-        step: Tensor,
-        kept: list[Tensor],
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, list[Tensor]]]:
         dense = {name: tf.identity(variable) for name, variable in self.network.dense.items()}
+        seed = tf.stack([tf.constant(self.config.seed * 1000, tf.int64), self.step_count])
+        sizes = batch.depth.shape.num_elements(), batch.label.shape[0]
+        kept = dropout_factors(self.network.config, self.config.dropout, sizes, seed)
         with tf.GradientTape() as tape:
             tape.watch([blocks, dense])
             loss = self.loss(batch, blocks, dense, kept)
-        block_gradients, dense_gradients = tape.gradient(
-            loss, [blocks, dense], unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
-        count = tf.cast(step, tf.float32)
-        for name, variable in self.network.dense.items():
-            slot = self.dense_slots[name]
-            value, state = update(self.config, count, dense[name], list(slot), dense_gradients[name])
-            for target, new in zip((variable, *slot), (value, *state), strict=True):
-                target.assign(new)
-        updated = {
-            name: update(self.config, count, block, states[name], block_gradients[name])
-            for name, block in blocks.items()
-        }
-        return loss, {name: new[0] for name, new in updated.items()}, {name: new[1] for name, new in updated.items()}
+        unconnected = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(loss, [blocks, dense], unconnected_gradients=unconnected)
+        gradients = tf.nest.map_structure(tf.convert_to_tensor, gradients)  # those of gathers come as IndexedSlices
+        values = [*blocks.values(), *dense.values()]
+        state = [*states.values(), *(list(self.dense_slots[name]) for name in dense)]
+        found = [*gradients[0].values(), *gradients[1].values()]
+        updated = self._update(tf.cast(self.step_count, tf.float32), values, state, found)
+        for (name, table), (block, of_block) in zip(tables.items(), updated, strict=False):
+            for variable, value in zip((table, *self.table_slots[name]), (block, *of_block), strict=True):
+                variable.scatter_update(tf.IndexedSlices(value, rows[name]))
+        for (name, weight), (value, of_weight) in zip(
+            self.network.dense.items(), updated[len(tables) :], strict=True
+        ):
+            for variable, new in zip((weight, *self.dense_slots[name]), (value, *of_weight), strict=True):
+                variable.assign(new)
+        return loss
+
+    def _updated(
+        self, step: Tensor, values: list[Tensor], states: list[list[Tensor]], gradients: list[Tensor]
+    ) -> list[tuple[Tensor, list[Tensor]]]:
+        """One step of the optimizer for all that is trained: new values and states."""
+        each = zip(values, states, gradients, strict=True)
+        return [update(self.config, step, value, state, gradient) for value, state, gradient in each]
 
     def loss(
         self, batch: Prepared, blocks: dict[str, Tensor], dense: dict[str, Tensor], kept: list[Tensor] | None = None
@@ -103,20 +102,16 @@ class Trainer:
         """
         network = self.network
         watched = blocks["item" if network.config.tied else "watched"]
-        x = tf.gather(watched, batch.watched) * tf.cast(batch.segment > 0, tf.float32)[..., None]
         context = dict(batch.context)
         if batch.searches is not None:
             context["search"] = tf.matmul(batch.searches.weights, blocks["search"])
-        users = network.user_vectors(dense, x, batch.segment, context, kept)
+        state = tf.gather(self._states(tf.gather(watched, batch.watched), batch.depth, kept), batch.position)
+        users = network.user_vectors(dense, state, context, kept)
         vectors = scaled(network.config, blocks["item"])
         if network.config.bias:
             vectors = tf.concat([vectors, blocks["item_bias"]], 1)
             users = tf.concat([users, tf.ones([users.shape[0], 1])], 1)
         losses = sampled_softmax(
-            users,
-            tf.gather(vectors, batch.label),
-            tf.gather(vectors, batch.negative),
-            batch.log_q,
-            batch.label[:, None] == batch.negative[None],
+            users, tf.gather(vectors, batch.label), tf.gather(vectors, batch.negative), batch.log_q, batch.hits
         )
         return tf.reduce_sum(losses * batch.weight) / tf.maximum(tf.reduce_sum(batch.weight), 1.0)

@@ -19,11 +19,10 @@ def builder(rows: list[list[int]], ends: list[int], *, history: int, cap: int | 
 def seen_by(batch: Batch, window: int) -> list[tuple[int, int, tuple[int, ...]]]:
     """(user, label, the last `window` watches of the same segment up to the position) for each example."""
     found = []
-    for row in range(len(batch.watched)):
-        for t in np.flatnonzero(batch.weight[row]):
-            segment = batch.segment[row, t]
-            before = [batch.watched[row, s] for s in range(t + 1) if batch.segment[row, s] == segment]
-            found.append((int(batch.user[row, t]), int(batch.label[row, t]), tuple(map(int, before[-window:]))))
+    for example in np.flatnonzero(batch.weight):
+        t, row = divmod(int(batch.position[example]), batch.watched.shape[1])
+        before = batch.watched[t + 1 - batch.depth[t, row] : t + 1, row].tolist()
+        found.append((int(batch.user[example]), int(batch.label[example]), tuple(before[-window:])))
     return found
 
 
@@ -74,15 +73,27 @@ def test_batches_from_the_middle_are_those_of_the_whole_epoch() -> None:
         assert np.array_equal(whole.label, rest.label)
 
 
-@given(st.lists(st.integers(1, 30), max_size=60))
-def test_packed_pieces_never_overlap_nor_leave_their_row(sizes: list[int]) -> None:
-    row, column = pack(np.array(sizes, np.int64), 30)
-    taken: set[tuple[int, int]] = set()
-    for r, c, size in zip(row.tolist(), column.tolist(), sizes, strict=True):
-        cells = {(r, c + i) for i in range(size)}
+@given(st.lists(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=60))
+def test_packed_pieces_never_overlap_nor_leave_their_row_nor_overfill_a_batch(pieces: list[tuple[int, int]]) -> None:
+    sizes, examples = np.array(pieces, np.int64).reshape(-1, 2).T
+    slots = pack(sizes, examples, (3, 30, 40))
+    taken: set[tuple[int, int, int]] = set()
+    for b, r, c, size in zip(*(part.tolist() for part in slots), sizes.tolist(), strict=True):
+        cells = {(b, r, c + i) for i in range(size)}
+        assert r < 3
         assert c + size <= 30
         assert not cells & taken
         taken |= cells
+    assert np.all(np.bincount(slots.batch, examples) <= 40)
+    assert np.all(np.diff(slots.batch) >= 0)
+
+
+@pytest.mark.parametrize("cap", [None, 10])
+def test_batches_are_full_of_examples_with_and_without_a_cap(cap: int | None) -> None:
+    rows = [list(range(1, 2 + n % 90)) for n in range(500)]
+    epoch = builder(rows, [len(r) for r in rows], history=10, cap=cap).epoch(0)
+    filled = [float(batch.weight.mean()) for batch in epoch.batches()]
+    assert np.mean(filled[:-1]) > 0.8
 
 
 @pytest.mark.parametrize("rows", [[[]], [[5]], [[], [7]]])

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.loss import sampled_softmax
 from model.optimizer import slots, update
@@ -18,7 +20,7 @@ def test_sampled_softmax_by_hand() -> None:
     users, positives = tf.constant([[1.0, 0.0]]), tf.constant([[2.0, 5.0]])
     negatives = tf.constant([[1.0, 9.0], [3.0, 9.0]])
     log_q = (tf.math.log([0.5]), tf.math.log([0.25, 0.125]))
-    loss = sampled_softmax(users, positives, negatives, log_q, tf.constant([[False, False]]))
+    loss = sampled_softmax(users, positives, negatives, log_q, tf.zeros(1))
     p, a, b = math.exp(2) / 0.5, math.exp(1) / 0.25, math.exp(3) / 0.125
     assert loss.numpy()[0] == pytest.approx(-math.log(p / (p + a + b)), rel=1e-6)
 
@@ -26,8 +28,40 @@ def test_sampled_softmax_by_hand() -> None:
 def test_a_negative_that_is_the_true_item_is_left_out() -> None:
     users, positives = tf.constant([[1.0]]), tf.constant([[2.0]])
     negatives, log_q = tf.constant([[2.0], [1.0]]), (tf.zeros(1), tf.zeros(2))
-    loss = sampled_softmax(users, positives, negatives, log_q, tf.constant([[True, False]]))
+    loss = sampled_softmax(users, positives, negatives, log_q, tf.ones(1))
     assert loss.numpy()[0] == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-6)
+
+
+def masked(
+    users: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor, log_q: tuple[tf.Tensor, tf.Tensor], hit: np.ndarray
+) -> tf.Tensor:
+    """The loss from its definition, with TensorFlow's own cross-entropy and a mask for the hits."""
+    drawn = tf.where(hit, -1e30, users @ tf.transpose(negatives) - log_q[1])
+    true = tf.reduce_sum(users * positives, 1, keepdims=True) - log_q[0][:, None]
+    logits = tf.concat([true, drawn], 1)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.zeros(len(users), tf.int32), logits)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 5.0]))
+def test_loss_and_gradient_are_those_of_the_definition_with_hits(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    table = tf.constant(rng.normal(0, scale, (6, 4)), tf.float32)
+    users = tf.constant(rng.normal(0, scale, (5, 4)), tf.float32)
+    label, drawn = rng.integers(0, 6, 5), rng.integers(0, 6, 8)
+    q = rng.dirichlet(np.ones(6)).astype(np.float32) + 0.01
+    log_q = (tf.math.log(q[label]), tf.math.log(q[drawn]))
+    hit, weight = label[:, None] == drawn, tf.constant(rng.random(5), tf.float32)
+    found = []
+    for loss, hits in ((sampled_softmax, hit.sum(1).astype(np.float32)), (masked, hit)):
+        with tf.GradientTape() as tape:
+            tape.watch([users, table])
+            losses = loss(users, tf.gather(table, label), tf.gather(table, drawn), log_q, hits)
+            total = tf.reduce_sum(losses * weight)
+        gradients = tape.gradient(total, [users, table])
+        found.append([losses.numpy(), *(tf.convert_to_tensor(g).numpy() for g in gradients)])
+    for got, wanted in zip(*found, strict=True):
+        assert got == pytest.approx(wanted, rel=1e-4, abs=1e-4 * scale)
 
 
 def test_large_scores_do_not_overflow() -> None:
@@ -36,7 +70,7 @@ def test_large_scores_do_not_overflow() -> None:
         tf.constant([[500.0]]),
         tf.constant([[600.0]]),
         (tf.zeros(1), tf.zeros(1)),
-        tf.constant([[False]]),
+        tf.zeros(1),
     )
     assert loss.numpy()[0] == pytest.approx(100.0)
 

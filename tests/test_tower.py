@@ -44,7 +44,7 @@ SEARCHES = Histories.of([[1, 2, 3], [4] * 70 + [2, 1], [], [7]], [[1, 1, 90], [*
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.similarity}")
 @pytest.mark.parametrize("everything", [True, False])
-def test_numpy_equals_tensorflow_at_every_position(config: ModelConfig, everything: bool) -> None:
+def test_numpy_equals_tensorflow_for_every_example(config: ModelConfig, everything: bool) -> None:
     rng = np.random.default_rng(1)
     rows = [rng.integers(1, 30, n).tolist() for n in (3, 200, 7, 1)]
     histories = Histories.of(rows)
@@ -60,24 +60,25 @@ def test_numpy_equals_tensorflow_at_every_position(config: ModelConfig, everythi
     preparer = Preparer(NegativeSampler.of(np.ones(30, np.int64), 1, 0), 5, config, features, inputs)
     compared = 0
     for batch in builder.epoch(0).batches():
-        got = every_position(network, preparer, batch)
+        got = every_example(network, preparer, batch)
         for place in np.flatnonzero(batch.weight):
-            user = np.array([batch.user.flat[place]], np.int32)
-            end = batch.place.flat[place] - histories.offsets[user]
+            user = np.array([batch.user[place]], np.int32)
+            end = batch.place[place] - histories.offsets[user]
             alone = tower.user_vectors(*inputs.at(user, end))
             assert got[place] == pytest.approx(alone[0, : config.dim], abs=1e-5)
             compared += 1
     assert compared == 2 + 199 + 6
 
 
-def every_position(network: Network, preparer: Preparer, batch: Batch) -> Float32:
-    """What training computes for all positions of a batch."""
-    x = tf.gather(network.watched_table, batch.watched) * tf.cast(batch.segment > 0, tf.float32)[..., None]
+def every_example(network: Network, preparer: Preparer, batch: Batch) -> Float32:
+    """What training computes for all examples of a batch."""
+    x = tf.gather(network.watched_table, batch.watched)
     context: dict[str, Any] = dict(preparer.context(batch))
     if "search" in network.tables:
         bags = preparer.bags(batch)
         context["search"] = bags.weights @ tf.gather(network.tables["search"], bags.tokens)
-    vectors: Float32 = network.user_vectors(network.dense, x, batch.segment, context).numpy()
+    state = tf.gather(network.states(x, batch.depth), batch.position)
+    vectors: Float32 = network.user_vectors(network.dense, state, context).numpy()
     return vectors
 
 
