@@ -2,7 +2,8 @@
 
 A history of n watches gives n - 1 examples: position p reads watches up to p and has watch p + 1 as its label.
 Short histories lie one after the other in a row of `length` positions; a history longer than a row is cut into pieces
-that overlap by the encoder's window, so that every example sees exactly the prefix that serving would show. Arrays in, arrays out: nothing here knows of TensorFlow.
+that overlap by the encoder's window, so that every example sees exactly the prefix that serving would show.
+Arrays in, arrays out: nothing here knows of TensorFlow.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ positions are examples, because of a cap per user."""
 
 
 class Batch(NamedTuple):
-    """Packed histories, [length, rows] positions, and the examples among them, [examples]; 0 is padding everywhere."""
+    """Packed histories, [length, rows] positions, and the examples among them, [examples]; 0 is padding."""
 
     watched: Int32
     """[length, rows] item number at each position."""
@@ -131,7 +132,8 @@ class BatchBuilder:
         """[pieces] examples of each piece that the cap leaves."""
         before = np.concatenate([[0], np.cumsum(chosen)])
         start, p = self.pieces.start + 1, self.pieces
-        return before[start + p.size] - before[start + p.context]
+        counts: Int64 = before[start + p.size] - before[start + p.context]
+        return counts
 
     def _capped(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""

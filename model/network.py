@@ -17,6 +17,8 @@ from watchnext.tower import UserTower, parts, uses_context, uses_example_age, us
 Tensor = Any
 Dense = dict[str, Tensor]
 
+TABLE, DENSE = "table/", "dense/"
+"""What the names of tables, of which a step touches few rows, and of dense weights begin with."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
 
@@ -120,8 +122,8 @@ class Network:
     def variables(self) -> dict[str, Tensor]:
         """All trained variables by name."""
         return {
-            **{f"table/{n}": v for n, v in self.tables.items()},
-            **{f"dense/{n}": v for n, v in self.dense.items()},
+            **{TABLE + n: v for n, v in self.tables.items()},
+            **{DENSE + n: v for n, v in self.dense.items()},
         }
 
     def arrays(self) -> dict[str, Float32]:

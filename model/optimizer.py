@@ -24,7 +24,7 @@ def slots(config: TrainingConfig, variable: Tensor) -> list[Tensor]:
 
 def update(
     config: TrainingConfig, step: Tensor, value: Tensor, state: list[Tensor], gradient: Tensor
-) -> tuple[Tensor, list[Tensor]]:
+) -> list[Tensor]:
     """One step of the optimizer.
 
     Args:
@@ -32,13 +32,12 @@ def update(
         value, gradient: any shape.
         state: the tensors of `slots`, of the same shape.
 
-    Returns the new value and the new state. Kingma and Ba 2015, algorithm 1; Duchi et al. 2011.
+    Returns the new value, then the new state. Kingma and Ba 2015, algorithm 1; Duchi et al. 2011.
     """
-    gradient = tf.convert_to_tensor(gradient)  # the gradient of a gather comes as IndexedSlices
     if config.optimizer == "adagrad":
         total = state[0] + gradient**2
-        return value - config.learning_rate * gradient / tf.sqrt(total), [total]
+        return [value - config.learning_rate * gradient / tf.sqrt(total), total]
     mean = BETA_1 * state[0] + (1 - BETA_1) * gradient
     square = BETA_2 * state[1] + (1 - BETA_2) * gradient**2
     rate = config.learning_rate * tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
-    return value - rate * mean / (tf.sqrt(square) + EPSILON), [mean, square]
+    return [value - rate * mean / (tf.sqrt(square) + EPSILON), mean, square]

@@ -94,12 +94,12 @@ def test_adam_and_adagrad_by_hand() -> None:
     value, gradient, step = tf.constant([1.0]), tf.constant([0.5]), tf.constant(1.0)
     adam = TrainingConfig(optimizer="adam", learning_rate=0.1)
     zero = [tf.constant([0.0]), tf.constant([0.0])]
-    new, state = update(adam, step, value, zero, gradient)
+    new, *state = update(adam, step, value, zero, gradient)
     assert new.numpy() == pytest.approx([0.9], rel=1e-5)  # the first step of Adam has the size of the rate
     assert state[0].numpy() == pytest.approx([0.05])
     assert state[1].numpy() == pytest.approx([0.00025])
     adagrad = TrainingConfig(optimizer="adagrad", learning_rate=0.1)
     (start,) = slots(adagrad, tf.Variable([1.0]))
-    new, state = update(adagrad, step, value, [start], gradient)
+    new, *state = update(adagrad, step, value, [start], gradient)
     assert state[0].numpy() == pytest.approx([0.35])
     assert new.numpy() == pytest.approx([1 - 0.1 * 0.5 / math.sqrt(0.35)])
