@@ -67,8 +67,7 @@ def measure(items: int, pairs: int) -> dict[str, float]:
     builder = BatchBuilder.of(histories, histories.lengths, model, training)
     counts = np.bincount(histories.items, minlength=items + 1)
     prepare = Preparer(
-        NegativeSampler.of(counts, training.noise_exponent, 0),
-        training.negatives,
+        NegativeSampler.of(counts, training),
         model,
         FeatureSpec(),
         UserInputs(histories),

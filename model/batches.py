@@ -87,24 +87,24 @@ class BatchBuilder:
         length: positions of a row.
         rows: rows of a batch.
         size: examples a batch has room for.
+        ends: [users + 1] watches of each user that training may see.
         cap: at most this many examples a user and epoch.
+        shuffled: whether the order of a history is drawn anew for each epoch.
     """
 
     histories: Histories
+    ends: Int64
     pieces: Pieces
     length: int
     rows: int
     size: int
     cap: int | None
+    shuffled: bool
     seed: int
 
     @classmethod
     def of(cls, histories: Histories, ends: Int64, model: ModelConfig, training: TrainingConfig) -> "BatchBuilder":
-        """A builder for the examples before `ends`, with the shapes that the configuration asks for.
-
-        Args:
-            ends: [users + 1] watches of each user that training may see.
-        """
+        """A builder for the examples before `ends`, with the shapes that the configuration asks for."""
         length, size, cap = row_length(model), training.batch_examples, training.examples_per_user
         pieces = cut_pieces(histories, ends, length, model.history)
         examples = np.bincount(pieces.user, pieces.size - pieces.context, minlength=len(ends))
@@ -112,7 +112,8 @@ class BatchBuilder:
         # As many rows as the examples of a batch lie in on average, with a tenth to spare for what packing wastes.
         share = kept / max(pieces.size.sum(), 1)
         rows = min(-(-size // length) * MOST_ROWS, int(1 + 1.1 * size / max(share, 1e-9) / length))
-        return cls(histories, pieces, length, rows, max(size, length), cap, training.seed)
+        shuffled = training.order == "random"
+        return cls(histories, ends, pieces, length, rows, max(size, length), cap, shuffled, training.seed)
 
     @property
     def examples(self) -> int:
@@ -126,7 +127,15 @@ class BatchBuilder:
         chosen = self._capped(rng) if self.cap else None
         examples = (self.pieces.size - self.pieces.context) if chosen is None else self._count(chosen)
         slots = pack(self.pieces.size[order], examples[order], (self.rows, self.length, self.size))
-        return Epoch(self, order, slots, chosen)
+        return Epoch(self, order, slots, chosen, self._shuffled(rng) if self.shuffled else None)
+
+    def _shuffled(self, rng: np.random.Generator) -> Int64:
+        """[watches] which watch stands in the place of each: those before a user's end among themselves."""
+        places = np.arange(len(self.histories.items))
+        user = np.repeat(np.arange(len(self.ends)), self.histories.lengths)
+        seen = np.flatnonzero(places < (self.histories.offsets[:-1] + self.ends)[user])
+        places[seen] = seen[np.lexsort((rng.random(len(seen)), user[seen]))]
+        return places
 
     def _count(self, chosen: NDArray[np.bool_]) -> Int64:
         """[pieces] examples of each piece that the cap leaves."""
@@ -156,6 +165,7 @@ class Epoch:
     order: Int64
     slots: "Slots"
     chosen: NDArray[np.bool_] | None
+    source: Int64 | None
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -176,6 +186,8 @@ class Epoch:
         if self.chosen is not None:
             is_example &= self.chosen[flat + 1]
         place = flat[is_example] + 1
+        if self.source is not None:
+            flat, place = self.source[flat], self.source[place]
         items, positions = b.histories.items, b.rows * b.length
         return Batch(
             watched=_filled(items[flat], positions, position).reshape(b.length, b.rows),

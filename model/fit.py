@@ -165,7 +165,7 @@ def fit(
     an unfinished run is in the way and `options.resume` is not set.
     """
     counts = data.counts()
-    sampler = NegativeSampler.of(counts, config.noise_exponent, config.seed)
+    sampler = NegativeSampler.of(counts, config)
     builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config)
     if not builder.examples:
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
@@ -178,7 +178,7 @@ def fit(
         validate,
         Trainer(network, config),
         builder,
-        Preparer(sampler, config.negatives, model, data.features, data.inputs),
+        Preparer(sampler, model, data.features, data.inputs),
     )
     _resume(run, options)
     try:

@@ -25,7 +25,7 @@ def sampled_softmax(
         positives: [examples, dim] item vectors of the true items.
         negatives: [S, dim] item vectors of the drawn items.
         log_q: [examples] and [S], log Q of the true and of the drawn items.
-        hits: [examples] how many of the drawn items are the true one.
+        hits: [examples] how many of the drawn items are the true one, each times exp(log Q(y) - its own log Q).
 
     Returns [examples] nats.
     """

@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
     weight: Float32
     """[examples] as in `Batch`."""
     hits: Float32
-    """[examples] how many of the negatives are the label."""
+    """[examples] how many of the negatives are the label, see `loss.sampled_softmax`."""
     log_q: tuple[Float32, Float32]
     """[examples] and [negatives], of the labels and of the negatives."""
     context: dict[str, Int32 | Float32]
@@ -45,28 +45,24 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Preparer:
-    """Turns batches into what the step wants.
-
-    Args:
-        negatives: how many the batch shares.
-    """
+    """Turns batches into what the step wants."""
 
     sampler: NegativeSampler
-    negatives: int
     model: ModelConfig
     features: FeatureSpec
     inputs: UserInputs
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
         """Prepare batch `number` of an epoch."""
-        negative = self.sampler.draw(self.negatives, epoch, number)
-        numbers = np.concatenate([batch.watched.ravel(), batch.label, negative])
+        negatives = self.sampler.draw(batch.label, epoch, number)
+        numbers = np.concatenate([batch.watched.ravel(), batch.label, negatives.items])
         touched, inverse = np.unique(numbers, return_inverse=True)
         rows = np.zeros(len(numbers), np.int32)
         rows[: len(touched)] = touched
         positions, examples = batch.watched.size, batch.label.size
         watched, label, drawn = np.split(inverse.astype(np.int32), [positions, positions + examples])
-        log_q = self.sampler.log_q
+        odds = np.bincount(drawn, np.exp(-negatives.log_q, dtype=np.float64), len(rows))
+        hits = odds[label] * np.exp(negatives.label_log_q)
         return Prepared(
             rows=rows,
             watched=watched.reshape(batch.watched.shape),
@@ -75,8 +71,8 @@ class Preparer:
             label=label,
             negative=drawn,
             weight=batch.weight,
-            hits=np.bincount(drawn, minlength=len(rows))[label].astype(np.float32),
-            log_q=(np.where(batch.weight > 0, log_q[batch.label], 0.0).astype(np.float32), log_q[negative]),
+            hits=hits.astype(np.float32),
+            log_q=(negatives.label_log_q, negatives.log_q),
             context=self.context(batch),
             searches=self.bags(batch) if uses_searches(self.model, self.features) else None,
         )

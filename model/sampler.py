@@ -1,51 +1,77 @@
-"""The background distribution of sampled softmax: negatives drawn from it, and log Q to correct for it."""
+"""Which items the true one is told from: drawn from a background distribution, or all of them."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from watchnext.config import TrainingConfig
 from watchnext.errors import TrainingError
 from watchnext.features import Float32
 from watchnext.histories import Int32, Int64
 
 
+class Negatives(NamedTuple):
+    """What a batch's labels are told from."""
+
+    items: Int32
+    """[negatives] item numbers."""
+    log_q: Float32
+    """[negatives] is taken off their scores."""
+    label_log_q: Float32
+    """[examples] is taken off the scores of the true items."""
+
+
 @dataclass(frozen=True)
 class NegativeSampler:
-    """Draws item numbers with replacement, each with probability proportional to count^exponent.
+    """Draws item numbers with replacement, each with probability proportional to count^exponent, or takes all once.
 
     Items that training never saw are never drawn. Paper, section 3.1: "sample negative classes from the background
-    distribution and then correct for this sampling via importance weighting".
+    distribution and then correct for this sampling via importance weighting". With a share of the negatives drawn
+    from the labels of the batch, which follow the counts themselves, Q is the mixture of both.
 
     Args:
         log_q: [items + 1] log of the probability of each item, -inf where it is 0.
-        cdf: [items + 1] cumulative probabilities.
+        cdf: [items + 1] cumulative probabilities of what is not drawn from the batch.
     """
 
     log_q: Float32
     cdf: NDArray[np.float64]
-    seed: int
+    config: TrainingConfig
 
     @classmethod
-    def of(cls, counts: Int64, exponent: float, seed: int) -> Self:
+    def of(cls, counts: Int64, config: TrainingConfig) -> Self:
         """The distribution for watch counts: [items + 1], row 0 ignored.
 
-        >>> sampler = NegativeSampler.of(np.array([0, 3, 1]), exponent=1.0, seed=0)
+        >>> sampler = NegativeSampler.of(np.array([0, 3, 1]), TrainingConfig(noise_exponent=1.0))
         >>> np.exp(sampler.log_q).round(2).tolist()
         [0.0, 0.75, 0.25]
         """
-        weights = np.where(counts > 0, np.maximum(counts, 1.0) ** exponent, 0.0)
-        weights[0] = 0.0
-        if not weights.any():
+        seen = np.where(np.arange(len(counts)) > 0, counts, 0)
+        if not seen.any():
             raise TrainingError("corpus", "no watch to train on", "Ingest a log with more watches a user.")
-        q = weights / weights.sum()
+        weights = np.where(seen > 0, np.maximum(seen, 1.0) ** config.noise_exponent, 0.0)
+        background = weights / weights.sum()
+        q = (1 - config.in_batch) * background + config.in_batch * seen / seen.sum()
         with np.errstate(divide="ignore"):
-            return cls(np.log(q).astype(np.float32), np.cumsum(q), seed)
+            return cls(np.log(q).astype(np.float32), np.cumsum(background), config)
 
-    def draw(self, size: int, epoch: int, batch: int) -> Int32:
-        """[size] item numbers; the same for the same (seed, epoch, batch)."""
-        uniform = np.random.default_rng([self.seed, 2, epoch, batch]).random(size)
+    def draw(self, labels: Int32, epoch: int, batch: int) -> Negatives:
+        """Negatives for the labels of a batch (0 is padding); the same for the same seed, epoch, batch and labels."""
+        if self.config.loss != "sampled":
+            everything = np.flatnonzero(np.isfinite(self.log_q)).astype(np.int32)
+            return Negatives(everything, np.zeros(len(everything), np.float32), np.zeros(len(labels), np.float32))
+        rng = np.random.default_rng([self.config.seed, 2, epoch, batch])
+        uniform = rng.random(self.config.negatives)
         last = np.searchsorted(self.cdf, self.cdf[-1])
-        numbers: Int32 = np.minimum(np.searchsorted(self.cdf, uniform, side="right"), last).astype(np.int32)
-        return numbers
+        items = np.minimum(np.searchsorted(self.cdf, uniform, side="right"), last).astype(np.int32)
+        true = labels[labels > 0]
+        borrowed = round(self.config.in_batch * len(items)) if len(true) else 0
+        items[:borrowed] = rng.choice(true, borrowed)
+        return Negatives(items, self.log_q[items], self._of_labels(labels))
+
+    def _of_labels(self, labels: Int32) -> Float32:
+        if not self.config.corrected_positive:  # it stands for exp(score), each negative for exp(score) / (S Q)
+            return np.full(len(labels), -np.log(self.config.negatives), np.float32)
+        return np.where(labels > 0, self.log_q[labels], np.float32(0))

@@ -135,7 +135,7 @@ def test_only_touched_rows_of_a_table_change() -> None:
     counts = np.bincount(histories.items, minlength=1001)
     trainer = Trainer(network, TRAINING)
     batch = BatchBuilder.of(histories, histories.lengths, MODEL, TRAINING).epoch(0).batch(0)
-    prepared = Preparer(NegativeSampler.of(counts, 0.75, 0), 20, MODEL, FeatureSpec(), UserInputs(histories))(
+    prepared = Preparer(NegativeSampler.of(counts, TRAINING), MODEL, FeatureSpec(), UserInputs(histories))(
         batch, 0, 0
     )
     before = {name: slot.numpy() for name, slot in trainer.variables().items()}

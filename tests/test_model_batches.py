@@ -10,9 +10,13 @@ from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.histories import Histories
 
 
-def builder(rows: list[list[int]], ends: list[int], *, history: int, cap: int | None = None) -> BatchBuilder:
+def builder(
+    rows: list[list[int]], ends: list[int], *, history: int, cap: int | None = None, order: str = "given"
+) -> BatchBuilder:
     model = ModelConfig(history=history)
-    training = TrainingConfig(batch_examples=2 * row_length(model), examples_per_user=cap)
+    training = TrainingConfig.checked(
+        {"batch_examples": 2 * row_length(model), "examples_per_user": cap, "order": order}
+    )
     return BatchBuilder.of(Histories.of(rows), np.array([0, *ends]), model, training)
 
 
@@ -55,6 +59,23 @@ def test_the_cap_keeps_at_most_so_many_examples_of_a_user_and_all_of_shorter_his
     for batch in epoch.batches():
         np.add.at(counts, batch.user[batch.weight > 0], 1)
     assert counts[1:].tolist() == [min(cap, max(len(r) - 1, 0)) for r in rows]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=5), st.data())
+def test_shuffled_histories_stay_within_what_may_be_seen(lengths: list[int], data: st.DataObject) -> None:
+    rows = [list(range(1, n + 1)) for n in lengths]
+    ends = [data.draw(st.integers(0, n)) for n in lengths]
+    epoch = builder(rows, ends, history=40, order="random").epoch(1)
+    examples = [example for batch in epoch.batches() for example in seen_by(batch, 40)]
+    labels: dict[int, list[int]] = {}
+    for user, label, seen in examples:
+        assert label not in seen
+        assert {label, *seen} <= set(rows[user - 1][: ends[user - 1]])
+        labels.setdefault(user, []).append(label)
+    assert all(len(set(found)) == len(found) == ends[user - 1] - 1 for user, found in labels.items())
+    if max(ends) > 30:
+        assert any(seen[-1] != label - 1 for _, label, seen in examples)
 
 
 def test_epochs_differ_and_each_can_be_made_again() -> None:

@@ -76,18 +76,21 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 def test_negatives_follow_the_counts_and_never_are_unwatched_items() -> None:
-    sampler = NegativeSampler.of(np.array([9, 100, 0, 25, 0]), 0.5, seed=3)
-    drawn = sampler.draw(60_000, 0, 0)
+    config = TrainingConfig(noise_exponent=0.5, negatives=60_000, seed=3)
+    sampler, labels = NegativeSampler.of(np.array([9, 100, 0, 25, 0]), config), np.array([3, 0], np.int32)
+    drawn, log_q, label_log_q = sampler.draw(labels, 0, 0)
     share = np.bincount(drawn, minlength=5) / len(drawn)
     assert share == pytest.approx([0, 2 / 3, 0, 1 / 3, 0], abs=0.01)
     assert np.exp(sampler.log_q) == pytest.approx([0, 2 / 3, 0, 1 / 3, 0])
-    assert np.array_equal(drawn, sampler.draw(60_000, 0, 0))
-    assert not np.array_equal(drawn, sampler.draw(60_000, 0, 1))
+    assert np.exp(log_q[drawn == 1]) == pytest.approx(2 / 3)
+    assert label_log_q == pytest.approx([np.log(1 / 3), 0])
+    assert np.array_equal(drawn, sampler.draw(labels, 0, 0).items)
+    assert not np.array_equal(drawn, sampler.draw(labels, 0, 1).items)
 
 
 def test_no_watch_at_all_is_an_error() -> None:
     with pytest.raises(TrainingError, match="no watch to train on"):
-        NegativeSampler.of(np.zeros(4, np.int64), 0.75, seed=0)
+        NegativeSampler.of(np.zeros(4, np.int64), TrainingConfig())
 
 
 def test_adam_and_adagrad_by_hand() -> None:

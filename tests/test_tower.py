@@ -57,7 +57,7 @@ def test_numpy_equals_tensorflow_for_every_example(config: ModelConfig, everythi
     tower = network.tower()
     training = TrainingConfig(batch_examples=256)
     builder = BatchBuilder.of(histories, histories.lengths, config, training)
-    preparer = Preparer(NegativeSampler.of(np.ones(30, np.int64), 1, 0), 5, config, features, inputs)
+    preparer = Preparer(NegativeSampler.of(np.ones(30, np.int64), training), config, features, inputs)
     compared = 0
     for batch in builder.epoch(0).batches():
         got = every_example(network, preparer, batch)

@@ -79,10 +79,22 @@ class ModelConfig(Closed):
 class TrainingConfig(Closed):
     """How the network is fitted. Together with `ModelConfig`, a corpus and a holdout this decides the result."""
 
+    loss: Literal["sampled", "full", "hierarchical"] = "sampled"
+    """`sampled` softmax (paper, 3.1); `full` softmax over all items, for catalogues of up to some ten thousand; or
+    `hierarchical` softmax over a Huffman tree, which the paper (3.1) found less accurate."""
     negatives: int = Field(1000, ge=1)
     """Sampled softmax: how many negatives a batch shares (paper, 3.1: several thousand, for a million videos)."""
     noise_exponent: float = Field(0.75, ge=0, le=1)
     """Negatives are drawn from (watch count of the item)^this; 0 is uniform. log Q corrects for it."""
+    in_batch: Fraction = 0.0
+    """Sampled softmax: share of the negatives that are drawn from the labels of the batch instead (Yang et al. 2020,
+    mixed negative sampling). log Q is that of the mixture."""
+    corrected_positive: bool = True
+    """Sampled softmax: whether log Q corrects the score of the true item like those of the negatives. It is not
+    drawn, so it needs no correction (Khrylchenko et al. 2025, arXiv 2507.09331): false leaves it alone."""
+    order: Literal["given", "random"] = "given"
+    """`random` shuffles every history anew each epoch, so that the network learns to predict any part of a set of
+    watches from any other: for logs whose order means nothing, and for users who are not in the log."""
     batch_examples: int = Field(1024, ge=1)
     """Positions a batch has room for, padding included."""
     examples_per_user: int | None = Field(None, ge=1)
