@@ -1,7 +1,7 @@
 """Checkpoints of a training run: whole or not there, checked when read, the newest whole one is taken.
 
 A checkpoint is a folder `step-000000123` with all arrays (tables, dense weights, optimizer state, the best epoch's
-weights) as safetensors and the run's place in its manifest.
+weights, their running average) as safetensors and the run's place in its manifest.
 """
 
 import shutil
@@ -60,6 +60,8 @@ class Checkpoint(NamedTuple):
     progress: Progress
     state: Arrays
     best: Arrays
+    average: Arrays
+    """The running average of the weights; empty without it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class CheckpointStore:
         with atomic_folder(self.folder / name, CheckpointManifest) as temporary:
             save_file(checkpoint.state, temporary / "state.safetensors")
             save_file(checkpoint.best, temporary / "best.safetensors")
+            save_file(checkpoint.average, temporary / "average.safetensors")
             CheckpointManifest.seal(temporary, identity=self.identity, progress=checkpoint.progress)
         for old in self._folders()[:-KEPT]:
             shutil.rmtree(old)
@@ -86,7 +89,7 @@ class CheckpointStore:
             try:
                 manifest = CheckpointManifest.read(folder)
                 manifest.verify(folder)
-                state, best = (load_file(folder / f"{name}.safetensors") for name in ("state", "best"))
+                arrays = [load_file(folder / f"{name}.safetensors") for name in ("state", "best", "average")]
             except (CorruptError, UsageError, SafetensorError, OSError):
                 continue
             if manifest.identity != self.identity:
@@ -95,7 +98,7 @@ class CheckpointStore:
                     f"checkpoints of another configuration or corpus in {self.folder}",
                     "Run with the options of that run, or delete the folder to start anew.",
                 )
-            return Checkpoint(manifest.progress, state, best)
+            return Checkpoint(manifest.progress, *arrays)
         return None
 
     def clear(self) -> None:

@@ -9,6 +9,7 @@ from rich.progress import Progress as ProgressBar
 
 from model.batches import BatchBuilder, Epoch
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
+from model.huffman import HuffmanTree
 from model.network import Network
 from model.prefetch import prefetch
 from model.prepare import Prepared, Preparer
@@ -73,6 +74,7 @@ class Run:
     prepare: Preparer
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
+    average: Arrays = field(default_factory=dict)
 
     def epochs(self, options: RunOptions, bar: ProgressBar) -> None:
         """Train until the last epoch or until patience ends; `best` then holds the weights to keep."""
@@ -115,14 +117,26 @@ class Run:
     def _end_of_epoch(self, batches: int) -> None:
         p = self.progress
         metrics = {"loss": p.loss_sum / max(batches, 1)}
+        weights = self.trainer.network.arrays()
+        if self.config.averaged:
+            weights = self.average = averaged(self.average, weights, self.config.averaged)
         if self.validate:
-            metrics |= self.validate(self.item_vectors(), self.trainer.network.tower())
+            metrics |= self._validated(self.validate, weights)
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
-            self.best = self.trainer.network.arrays()
+            self.best = weights
             p = p.model_copy(update={"best_epoch": p.epoch, "best_metrics": metrics})
         last = p.epoch + 1 >= self.config.epochs or p.epoch - p.best_epoch >= self.config.patience
         self.progress = p.model_copy(update={"epoch": p.epoch + 1, "batch": 0, "loss_sum": 0.0, "done": last})
+
+    def _validated(self, validate: Validate, weights: Arrays) -> dict[str, float]:
+        """The metrics of some weights; the network's own are as before."""
+        network = self.trainer.network
+        trained = network.arrays()
+        network.set_arrays(weights)
+        metrics = validate(self.item_vectors(), network.tower())
+        network.set_arrays(trained)
+        return metrics
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim] zero for items that training does not see: nothing was learned about them."""
@@ -137,12 +151,19 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of the run as it is now."""
-        self.store.save(Checkpoint(self.progress, self.trainer.arrays(), self.best))
+        self.store.save(Checkpoint(self.progress, self.trainer.arrays(), self.best, self.average))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self.trainer.set_arrays(checkpoint.state)
-        self.progress, self.best = checkpoint.progress, checkpoint.best
+        self.progress, self.best, self.average = checkpoint.progress, checkpoint.best, checkpoint.average
+
+
+def averaged(average: Arrays, new: Arrays, past: float) -> Arrays:
+    """A running average of weights in which the past weighs so much; the first ones are taken as they are."""
+    if not average:
+        return new
+    return {name: (past * average[name] + (1 - past) * value).astype(np.float32) for name, value in new.items()}
 
 
 def fit(
@@ -169,7 +190,8 @@ def fit(
     builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config)
     if not builder.examples:
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
-    network = Network(model, data.features, data.items, config.seed)
+    tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
+    network = Network(model, data.features, data.items, config.seed, tree)
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     run = Run(
         config,
@@ -178,7 +200,7 @@ def fit(
         validate,
         Trainer(network, config),
         builder,
-        Preparer(sampler, model, data.features, data.inputs),
+        Preparer(sampler, model, data.features, data.inputs, tree),
     )
     _resume(run, options)
     try:

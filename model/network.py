@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from model.encoders import encode
+from model.hierarchical import linear_item_vectors
+from model.huffman import HuffmanTree
 from watchnext.config import ModelConfig
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32
 from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
@@ -29,18 +31,23 @@ class Network:
     Args:
         items: items in the vocabulary; tables have one row more, for padding.
         seed: initial values follow from it.
+        tree: of hierarchical softmax, whose inner nodes have vectors in place of the predicted items.
     """
 
-    def __init__(self, config: ModelConfig, features: FeatureSpec, items: int, seed: int) -> None:
-        self.config, self.features, self.items = config, features, items
+    def __init__(
+        self, config: ModelConfig, features: FeatureSpec, items: int, seed: int, tree: HuffmanTree | None = None
+    ) -> None:
+        self.config, self.features, self.items, self.tree = config, features, items, tree
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
-        names = ["item"] if config.tied else ["watched", "item"]
+        names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
         self.tables = {name: tf.Variable(_normal(rng, shape, std), name=name) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
             self.tables["search"] = tf.Variable(_normal(rng, shape, std), name="search")
-        if config.bias:
+        if tree:
+            self.tables["node"] = tf.Variable(_normal(rng, (tree.inner + 1, config.dim), std), name="node")
+        elif config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
         self._finish = tf.function(self._finished, jit_compile=True)
@@ -142,11 +149,16 @@ class Network:
         return UserTower(self.config, self.features, self.watched_table.numpy(), weights, searched)
 
     def item_vectors(self) -> Float32:
-        """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores."""
-        vectors: Float32 = scaled(self.config, self.tables["item"]).numpy()
-        if self.config.bias:
-            vectors = np.concatenate([vectors, self.tables["item_bias"].numpy()], 1)
-        return vectors
+        """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores.
+
+        With hierarchical softmax these are the first-order approximation of the scores.
+        """
+        if self.tree:
+            vectors, bias = linear_item_vectors(self.tree, scaled(self.config, self.tables["node"]).numpy())
+        else:
+            vectors = scaled(self.config, self.tables["item"]).numpy()
+            bias = self.tables["item_bias"].numpy() if self.config.bias else vectors[:, :0]
+        return np.concatenate([vectors, bias], 1) if self.config.bias else vectors
 
 
 def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from model.batches import Batch
+from model.huffman import HuffmanTree, Paths
 from model.sampler import NegativeSampler
-from model.searches import Bags
+from model.searches import Bags, touched
 from watchnext.config import ModelConfig
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
@@ -41,6 +42,10 @@ class Prepared(NamedTuple):
     """`country`, `device`, `reals`, `age`: those that the network reads, [examples] rows each."""
     searches: Bags | None
     """What was searched before each example; None for a network that does not read it."""
+    paths: Paths | None
+    """Hierarchical softmax: the ways to the labels, with places in `nodes`."""
+    nodes: Int32 | None
+    """[touched] inner nodes on these ways, each once; the rest is 0."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Preparer:
     model: ModelConfig
     features: FeatureSpec
     inputs: UserInputs
+    tree: HuffmanTree | None = None
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
         """Prepare batch `number` of an epoch."""
@@ -63,6 +69,7 @@ class Preparer:
         watched, label, drawn = np.split(inverse.astype(np.int32), [positions, positions + examples])
         odds = np.bincount(drawn, np.exp(-negatives.log_q, dtype=np.float64), len(rows))
         hits = odds[label] * np.exp(negatives.label_log_q)
+        paths, nodes = (None, None) if self.tree is None else touched_paths(self.tree, batch.label)
         return Prepared(
             rows=rows,
             watched=watched.reshape(batch.watched.shape),
@@ -75,6 +82,8 @@ class Preparer:
             log_q=(negatives.label_log_q, negatives.log_q),
             context=self.context(batch),
             searches=self.bags(batch) if uses_searches(self.model, self.features) else None,
+            paths=paths,
+            nodes=nodes,
         )
 
     def context(self, batch: Batch) -> dict[str, Int32 | Float32]:
@@ -100,3 +109,10 @@ class Preparer:
     @cached_property
     def _token_ends(self) -> Int64:
         return self.inputs.token_ends()
+
+
+def touched_paths(tree: HuffmanTree, labels: Int32) -> tuple[Paths, Int32]:
+    """The ways to the labels, with places in a list of the nodes on them, and this list."""
+    paths = tree.paths(labels)
+    nodes, places = touched(paths.nodes.ravel())
+    return Paths(places.reshape(paths.nodes.shape), paths.signs), nodes

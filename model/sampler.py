@@ -59,8 +59,8 @@ class NegativeSampler:
 
     def draw(self, labels: Int32, epoch: int, batch: int) -> Negatives:
         """Negatives for the labels of a batch (0 is padding); the same for the same seed, epoch, batch and labels."""
-        if self.config.loss != "sampled":
-            everything = np.flatnonzero(np.isfinite(self.log_q)).astype(np.int32)
+        if self.config.loss != "sampled":  # hierarchical softmax needs none
+            everything = np.flatnonzero(np.isfinite(self.log_q) & (self.config.loss == "full")).astype(np.int32)
             return Negatives(everything, np.zeros(len(everything), np.float32), np.zeros(len(labels), np.float32))
         rng = np.random.default_rng([self.config.seed, 2, epoch, batch])
         uniform = rng.random(self.config.negatives)

@@ -35,9 +35,20 @@ class Bags(NamedTuple):
         """
         sizes = ends - starts
         flat, position, _ = spread(starts, sizes)
-        touched, place = np.unique(tokens[flat], return_inverse=True)
-        width = max(LEAST, 1 << int(len(touched) - 1).bit_length()) if len(touched) else LEAST
-        padded = np.zeros(width, np.int32)
-        padded[: len(touched)] = touched
+        rows, place = touched(tokens[flat])
+        width = len(rows)
         weights = np.bincount(position * width + place, 1 / sizes[position], len(sizes) * width)
-        return cls(padded, weights.reshape(len(sizes), width).astype(np.float32))
+        return cls(rows, weights.reshape(len(sizes), width).astype(np.float32))
+
+
+def touched(numbers: Int32) -> tuple[Int32, Int32]:
+    """The numbers, each once and padded with 0, and the place of each among them.
+
+    >>> rows, places = touched(np.array([7, 5, 7], np.int32))
+    >>> rows[:3].tolist(), len(rows), places.tolist()
+    ([5, 7, 0], 256, [1, 0, 1])
+    """
+    found, places = np.unique(numbers, return_inverse=True)
+    padded = np.zeros(max(LEAST, 1 << int(max(len(found), 1) - 1).bit_length()), np.int32)
+    padded[: len(found)] = found
+    return padded, places.astype(np.int32)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.hierarchical import hierarchical_softmax
 from model.loss import sampled_softmax
 from model.network import DENSE, TABLE, Network, dropout_factors, scaled
 from model.optimizer import slots, update
@@ -53,6 +54,8 @@ class Trainer:
         rows = {name: batch.rows for name in self.trained if name.startswith(TABLE)}
         if batch.searches is not None:
             rows[f"{TABLE}search"] = batch.searches.tokens
+        if batch.nodes is not None:
+            rows[f"{TABLE}node"] = batch.nodes
 
         def read(name: str, variable: Tensor) -> Tensor:
             return tf.gather(variable, rows[name]) if name in rows else tf.identity(variable)
@@ -86,7 +89,7 @@ class Trainer:
         return {name: update(self.config, step, values[name], states[name], gradients[name]) for name in values}
 
     def loss(self, batch: Prepared, values: dict[str, Tensor], kept: list[Tensor] | None = None) -> Tensor:
-        """The mean sampled-softmax loss of a batch, in nats.
+        """The mean loss of a batch, in nats.
 
         Args:
             values: of everything trained, named as in `Network.variables`; of tables the touched rows only.
@@ -100,11 +103,19 @@ class Trainer:
             context["search"] = tf.matmul(batch.searches.weights, tables["search"])
         state = tf.gather(self._states(tf.gather(watched, batch.watched), batch.depth, kept), batch.position)
         users = network.user_vectors(dense, state, context, kept)
+        total = tf.reduce_sum(self._losses(batch, tables, users) * batch.weight)
+        return total / tf.maximum(tf.reduce_sum(batch.weight), 1.0)
+
+    def _losses(self, batch: Prepared, tables: dict[str, Tensor], users: Tensor) -> Tensor:
+        """[examples] nats."""
+        network = self.network
+        if batch.paths is not None:
+            nodes = tf.gather(scaled(network.config, tables["node"]), batch.paths.nodes)
+            return hierarchical_softmax(users, nodes, batch.paths.signs)
         vectors = scaled(network.config, tables["item"])
         if network.config.bias:
             vectors = tf.concat([vectors, tables["item_bias"]], 1)
             users = tf.concat([users, tf.ones([users.shape[0], 1])], 1)
-        losses = sampled_softmax(
+        return sampled_softmax(
             users, tf.gather(vectors, batch.label), tf.gather(vectors, batch.negative), batch.log_q, batch.hits
         )
-        return tf.reduce_sum(losses * batch.weight) / tf.maximum(tf.reduce_sum(batch.weight), 1.0)

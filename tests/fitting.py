@@ -20,7 +20,7 @@ from watchnext.split import split
 ITEMS, USERS, LENGTH = 30, 240, 9
 MODEL = ModelConfig(dim=16, tower=(32,), history=8)
 TRAINING = TrainingConfig(
-    negatives=20, batch_examples=256, learning_rate=0.01, dropout=0.1, epochs=12, patience=12, seed=7
+    negatives=20, batch_examples=256, learning_rate=0.01, dropout=0.1, averaged=0.5, epochs=12, patience=12, seed=7
 )
 
 
@@ -30,7 +30,7 @@ def circle() -> Histories:
     return Histories.of([[(start + i) % ITEMS + 1 for i in range(LENGTH)] for start in starts.tolist()])
 
 
-def train_on_circle(folder: Path, resume: bool = False, steps: int | None = None, **changes: float) -> Fitted:
+def train_on_circle(folder: Path, resume: bool = False, steps: int | None = None, **changes: float | str) -> Fitted:
     """Train with the last watch of each user held out for validation."""
     histories = circle()
     cut = split(histories, "last")

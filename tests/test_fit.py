@@ -14,7 +14,7 @@ from evaluation.protocol import evaluate
 from evaluation.scorers import Popularity, VectorScorer
 from evaluation.training import TrainingCounts
 from model.batches import BatchBuilder
-from model.fit import TrainingData, fit
+from model.fit import TrainingData, averaged, fit
 from model.network import Network
 from model.prepare import Preparer
 from model.sampler import NegativeSampler
@@ -105,6 +105,15 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_are_averaged_over_epochs() -> None:
+    first, second, third = ({"w": np.full(2, value, np.float32)} for value in (8, 0, 4))
+    average = averaged({}, first, 0.75)
+    assert average["w"].tolist() == [8, 8]
+    average = averaged(average, second, 0.75)
+    assert average["w"].tolist() == [6, 6]
+    assert averaged(average, third, 0.75)["w"].tolist() == [5.5, 5.5]
+
+
 def test_an_exploding_loss_stops_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="Lower --set learning_rate"):
         train_on_circle(tmp_path, learning_rate=1e38)

@@ -8,11 +8,16 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.batches import BatchBuilder
 from model.loss import sampled_softmax
 from model.optimizer import slots, update
+from model.prepare import Preparer
 from model.sampler import NegativeSampler
-from watchnext.config import TrainingConfig
+from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import TrainingError
+from watchnext.features import FeatureSpec
+from watchnext.histories import Histories
+from watchnext.inputs import UserInputs
 
 
 def test_sampled_softmax_by_hand() -> None:
@@ -86,6 +91,55 @@ def test_negatives_follow_the_counts_and_never_are_unwatched_items() -> None:
     assert label_log_q == pytest.approx([np.log(1 / 3), 0])
     assert np.array_equal(drawn, sampler.draw(labels, 0, 0).items)
     assert not np.array_equal(drawn, sampler.draw(labels, 0, 1).items)
+
+
+def prepared_loss(config: TrainingConfig, counts: list[int], label: int, scores: list[float], draw: int) -> float:
+    """The loss of one example as training computes it, for items whose scores are given."""
+    histories = Histories.of([[1, label]])
+    made = BatchBuilder.of(histories, histories.lengths, ModelConfig(), config).epoch(0).batch(0)
+    prepare = Preparer(
+        NegativeSampler.of(np.array([0, *counts]), config), ModelConfig(), FeatureSpec(), UserInputs(histories)
+    )
+    batch = prepare(made, 0, draw)
+    table = tf.gather(tf.constant([[0.0], *([s] for s in scores)]), batch.rows)
+    users = tf.ones([len(batch.label), 1])
+    losses = sampled_softmax(
+        users, tf.gather(table, batch.label), tf.gather(table, batch.negative), batch.log_q, tf.constant(batch.hits)
+    )
+    return float(losses.numpy()[0])
+
+
+SCORES, COUNTS = [0.5, -1.0, 2.0, 0.0, 1.5], [9, 5, 3, 2, 1]
+
+
+def full(label: int) -> float:
+    return math.log(sum(math.exp(s) for s in SCORES)) - SCORES[label - 1]
+
+
+def test_full_softmax_is_the_cross_entropy_over_all_items() -> None:
+    for label in (1, 3, 5):
+        loss = prepared_loss(TrainingConfig(loss="full"), COUNTS, label, SCORES, 0)
+        assert loss == pytest.approx(full(label), rel=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.75])
+def test_the_sampled_loss_comes_to_the_full_one_as_negatives_grow(exponent: float) -> None:
+    errors = []
+    for negatives in (20, 2_000, 200_000):
+        config = TrainingConfig(negatives=negatives, noise_exponent=exponent, corrected_positive=False)
+        losses = np.array([prepared_loss(config, COUNTS, 3, SCORES, draw) for draw in range(5)])
+        errors.append(np.abs(losses - full(3)).max())
+    assert errors[2] < errors[1] < errors[0]
+    assert errors[2] < 0.01
+
+
+def test_a_share_of_the_negatives_comes_from_the_batch() -> None:
+    config = TrainingConfig(negatives=100, in_batch=0.3, noise_exponent=0)
+    sampler = NegativeSampler.of(np.array([0, 10, 30, 0, 60]), config)
+    assert np.exp(sampler.log_q) == pytest.approx([0, 0.7 / 3 + 0.03, 0.7 / 3 + 0.09, 0, 0.7 / 3 + 0.18])
+    drawn = sampler.draw(np.array([4, 4, 0], np.int32), 0, 0)
+    assert (drawn.items[:30] == 4).all()
+    assert set(drawn.items[30:].tolist()) == {1, 2, 4}
 
 
 def test_no_watch_at_all_is_an_error() -> None:
