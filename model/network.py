@@ -19,6 +19,8 @@ Dense = dict[str, Tensor]
 
 TABLE, DENSE = "table/", "dense/"
 """What the names of tables, of which a step touches few rows, and of dense weights begin with."""
+BLOCK = 1 << 16
+"""Rows of a table that get their initial values at a time."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
 
@@ -36,10 +38,10 @@ class Network:
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched", "item"]
-        self.tables = {name: tf.Variable(_normal(rng, shape, std), name=name) for name in names}
+        self.tables = {name: _normal_table(rng, shape, std, name) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
-            self.tables["search"] = tf.Variable(_normal(rng, shape, std), name="search")
+            self.tables["search"] = _normal_table(rng, shape, std, "search")
         if config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
@@ -179,5 +181,17 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
     return factors
 
 
+def _normal_table(rng: np.random.Generator, shape: tuple[int, int], std: float, name: str) -> Tensor:
+    """A variable with the values of `_normal`, drawn block by block, so that there is never a second copy."""
+    table = tf.Variable(tf.zeros(shape), name=name)
+    for start in range(0, shape[0], BLOCK):
+        stop = min(start + BLOCK, shape[0])
+        block = _normal(rng, (stop - start, shape[1]), std)
+        table.scatter_update(tf.IndexedSlices(block, np.arange(start, stop)))
+    return table
+
+
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Float32:
-    return rng.standard_normal(shape, np.float32) * np.float32(std)
+    values: Float32 = rng.standard_normal(shape, np.float32)
+    values *= np.float32(std)
+    return values

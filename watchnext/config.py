@@ -89,8 +89,9 @@ class TrainingConfig(Closed):
     """At most this many examples a user and epoch, drawn anew each epoch (paper, 3.4); None is no limit."""
     dropout: Fraction = 0.3
     """Share of watched embeddings (whole watches) and of hidden units left out in training."""
-    optimizer: Literal["adam", "adagrad"] = "adam"
-    """Both update only the rows of tables that a batch touched."""
+    optimizer: Literal["adam", "adagrad", "rowwise_adam", "rowwise_adagrad"] = "adam"
+    """All update only the rows of tables that a batch touched. Floats kept beside each row of a table: `adam` twice
+    its width, `adagrad` its width, `rowwise_adam` its width and one, `rowwise_adagrad` one."""
     learning_rate: float = Field(3e-3, gt=0)
     """Step size of the optimizer."""
     epochs: int = Field(60, ge=1)
