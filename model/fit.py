@@ -9,6 +9,7 @@ from rich.progress import Progress as ProgressBar
 
 from model.batches import BatchBuilder, Epoch
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
+from model.failure import FILE, FailedBatch, failed, failure
 from model.network import Network
 from model.prefetch import prefetch
 from model.prepare import Prepared, Preparer
@@ -88,7 +89,7 @@ class Run:
         saved = time.monotonic()
         for prepared in prefetch(self._prepared(epoch, start)):
             loss = float(self.trainer.step(prepared))
-            self._check(loss)
+            self._check(loss, prepared)
             p = self.progress
             self.progress = p.model_copy(
                 update={"step": p.step + 1, "batch": p.batch + 1, "loss_sum": p.loss_sum + loss}
@@ -104,13 +105,13 @@ class Run:
         number = self.progress.epoch
         return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
 
-    def _check(self, loss: float) -> None:
-        if not np.isfinite(loss):
-            raise TrainingError(
-                "loss",
-                f"{loss} in step {self.progress.step + 1}",
-                f"Lower --set learning_rate, now {self.config.learning_rate}, and train anew.",
-            )
+    def _check(self, loss: float, batch: Prepared) -> None:
+        norm = float(self.trainer.gradient_norm)
+        if failed(loss, norm, self.trainer.network.items):
+            p = self.progress
+            file = self.store.folder / FILE.format(p.step + 1)
+            about = FailedBatch(p.step + 1, p.epoch, p.batch, loss, norm, batch)
+            raise failure(file, about, self.config.learning_rate)
 
     def _end_of_epoch(self, batches: int) -> None:
         p = self.progress

@@ -22,11 +22,15 @@ Tensor = Any
 
 
 class Trainer:
-    """A network with its optimizer's state, and the compiled step that changes both."""
+    """A network with its optimizer's state, and the compiled step that changes both.
+
+    `gradient_norm` is the Euclidean norm of the last step's whole gradient.
+    """
 
     def __init__(self, network: Network, config: TrainingConfig) -> None:
         self.network, self.config = network, config
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
+        self.gradient_norm = tf.Variable(0.0, name="gradient_norm")
         self.trained = network.variables()
         self.slots = {name: slots(config, v, name.startswith(TABLE)) for name, v in self.trained.items()}
         self._states = tf.function(network.states, jit_compile=True)
@@ -60,6 +64,7 @@ class Trainer:
         values = {name: read(name, variable) for name, variable in self.trained.items()}
         states = {name: [read(name, slot) for slot in self.slots[name]] for name in values}
         loss, gradients = self._gradients(batch, values)
+        self.gradient_norm.assign(tf.linalg.global_norm(list(gradients.values())))
         updated = self._update(tf.cast(self.step_count, tf.float32), values, states, gradients)
         for name, variable in self.trained.items():
             for target, new in zip((variable, *self.slots[name]), updated[name], strict=True):
