@@ -70,7 +70,7 @@ def load_batch(file: Path) -> FailedBatch:
     with np.load(file) as stored:
         values = dict(stored)
     about = {name: values.pop(name).item() for name in FailedBatch._fields if name != "batch"}
-    fields: dict[str, Any] = {name: None for name in Prepared._fields} | {"context": {}}
+    fields: dict[str, Any] = dict.fromkeys(Prepared._fields) | {"context": {}}
     for name, value in values.items():
         field, _, inner = name.partition("/")
         if inner:

@@ -8,6 +8,7 @@ import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from model.batches import BatchBuilder, Epoch
+from model.buffers import cut_blocks
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
 from model.failure import FILE, FailedBatch, failed, failure
 from model.network import Network
@@ -18,7 +19,7 @@ from model.step import Trainer
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, Float32
-from watchnext.histories import Int64
+from watchnext.histories import Int64, spans
 from watchnext.inputs import UserInputs
 from watchnext.tower import UserTower
 
@@ -46,8 +47,12 @@ class TrainingData:
 
     def counts(self) -> Int64:
         """[items + 1] watches of each item that training may see."""
-        seen = self.inputs.histories.until(self.ends).items
-        return np.bincount(seen, minlength=self.items + 1).astype(np.int64)
+        h, counts = self.inputs.histories, np.zeros(self.items + 1, np.int64)
+        for block in cut_blocks(h.offsets):
+            begin = np.asarray(h.offsets[slice(*block)])
+            _, places = spans(begin - begin[0], begin - begin[0] + self.ends[slice(*block)])
+            np.add.at(counts, h.items[begin[0] : h.offsets[block.last]][places], 1)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,13 @@ class Run:
     def epochs(self, options: RunOptions, bar: ProgressBar) -> None:
         """Train until the last epoch or until patience ends; `best` then holds the weights to keep."""
         while not self.progress.done:
-            epoch = self.builder.epoch(self.progress.epoch)
-            self._epoch(epoch, options, bar)
-            self._end_of_epoch(len(epoch))
+            self._epoch(self.builder.epoch(self.progress.epoch), options, bar)
+            self._end_of_epoch()
             self.save()
 
     def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
         start = self.progress.batch
-        task = bar.add_task(self._title(), total=len(epoch), completed=start)
+        task = bar.add_task(self._title(), total=self.builder.expected, completed=start)
         saved = time.monotonic()
         for prepared in prefetch(self._prepared(epoch, start)):
             loss = float(self.trainer.step(prepared))
@@ -113,9 +117,9 @@ class Run:
             about = FailedBatch(p.step + 1, p.epoch, p.batch, loss, norm, batch)
             raise failure(file, about, self.config.learning_rate)
 
-    def _end_of_epoch(self, batches: int) -> None:
+    def _end_of_epoch(self) -> None:
         p = self.progress
-        metrics = {"loss": p.loss_sum / max(batches, 1)}
+        metrics = {"loss": p.loss_sum / max(p.batch, 1)}
         if self.validate:
             metrics |= self.validate(self.item_vectors(), self.trainer.network.tower())
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]

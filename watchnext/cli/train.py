@@ -152,7 +152,8 @@ def planned(
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
-    features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
+    times = corpus.histories.until(cut.train).times if chosen.model.example_age else None
+    features = FeatureSpec.fit(corpus.user_table, tokens, times)
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
