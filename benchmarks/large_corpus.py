@@ -2,10 +2,10 @@
 
     python -m benchmarks.large_corpus [--quick]
 
-Each size runs in a process of its own, which opens the histories, counts items and makes all batches of an epoch, with
-a cap per user, as training does. Memory is the peak of anonymous memory (`RssAnon`), so without the operating system's
-cache of the file, above what the process has before it opens the log. A full random permutation stands beside it: the
-same code with one buffer for everything.
+Each size runs in a process of its own, which opens the histories, counts items and makes all batches of an epoch,
+with a cap per user, as training does. Memory is the peak of anonymous memory (`RssAnon`), so without the operating
+system's cache of the file, above what the process has before it opens the log. A full random permutation stands
+beside it: the same code with one buffer for everything.
 """
 
 import argparse

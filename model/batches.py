@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.buffers import BLOCK, BLOCKS, Block, Buffer, Room, block_pieces, cut_blocks
-from model.pieces import Pieces, spread
+from model.pieces import spread
 from model.prefetch import prefetch
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.features import Float32
@@ -178,7 +178,7 @@ class Epoch:
     def _batch(self, buffer: Buffer, number: int) -> Batch:
         slots, (rows, length, examples) = buffer.slots, buffer.room
         part = slice(*np.searchsorted(slots.batch, [number, number + 1]))
-        pieces, row = Pieces(*(values[part] for values in buffer.pieces)), slots.row[part]
+        pieces, row = buffer.pieces.at(part), slots.row[part]
         flat, which, within = spread(buffer.local[part], pieces.size)
         position = (slots.column[part][which] + within) * rows + row[which]
         is_example = within >= pieces.context[which]

@@ -16,6 +16,7 @@ from model.prefetch import prefetch
 from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
 from model.step import Trainer
+from model.telemetry import Telemetry
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, Float32
@@ -77,6 +78,7 @@ class Run:
     trainer: Trainer
     builder: BatchBuilder
     prepare: Preparer
+    telemetry: Telemetry
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
 
@@ -91,13 +93,14 @@ class Run:
         start = self.progress.batch
         task = bar.add_task(self._title(), total=self.builder.expected, completed=start)
         saved = time.monotonic()
-        for prepared in prefetch(self._prepared(epoch, start)):
-            loss = float(self.trainer.step(prepared))
-            self._check(loss, prepared)
+        for prepared in self.telemetry.waits(prefetch(self._prepared(epoch, start))):
+            loss, norm = float(self.trainer.step(prepared)), float(self.trainer.gradient_norm)
+            self._check(loss, norm, prepared)
             p = self.progress
             self.progress = p.model_copy(
                 update={"step": p.step + 1, "batch": p.batch + 1, "loss_sum": p.loss_sum + loss}
             )
+            self.telemetry.step(p.step + 1, p.epoch + 1, loss, norm, prepared)
             bar.advance(task)
             late = time.monotonic() - saved > 60 * options.checkpoint_minutes
             if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
@@ -109,8 +112,7 @@ class Run:
         number = self.progress.epoch
         return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
 
-    def _check(self, loss: float, batch: Prepared) -> None:
-        norm = float(self.trainer.gradient_norm)
+    def _check(self, loss: float, norm: float, batch: Prepared) -> None:
         if failed(loss, norm, self.trainer.network.items):
             p = self.progress
             file = self.store.folder / FILE.format(p.step + 1)
@@ -122,6 +124,7 @@ class Run:
         metrics = {"loss": p.loss_sum / max(p.batch, 1)}
         if self.validate:
             metrics |= self.validate(self.item_vectors(), self.trainer.network.tower())
+        self.telemetry.epoch(p.step, p.epoch + 1, metrics)
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
             self.best = self.trainer.network.arrays()
@@ -176,21 +179,26 @@ def fit(
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     network = Network(model, data.features, data.items, config.seed)
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
+    trainer = Trainer(network, config)
     run = Run(
         config,
         counts,
         CheckpointStore(options.checkpoints, identity),
         validate,
-        Trainer(network, config),
+        trainer,
         builder,
         Preparer(sampler, config.negatives, model, data.features, data.inputs),
+        Telemetry(options.logs, trainer),
     )
     _resume(run, options)
+    run.telemetry.start(run.progress.step)
     try:
         run.epochs(options, bar)
     except KeyboardInterrupt:
         run.save()
         raise
+    finally:
+        run.telemetry.close()
     network.set_arrays(run.best)
     return Fitted(
         run.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts

@@ -18,9 +18,9 @@ class Pieces(NamedTuple):
     context: Int64
     """How many positions at its start are examples of the piece before."""
 
-    def at(self, order: Int64) -> "Pieces":
+    def at(self, order: Int64 | slice) -> "Pieces":
         """Some of the pieces, in this order."""
-        return Pieces(*(part[order] for part in self))
+        return Pieces(self.user[order], self.start[order], self.size[order], self.context[order])
 
 
 def cut_pieces(first: Int64, ends: Int64, length: int, window: int) -> Pieces:

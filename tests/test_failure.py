@@ -79,12 +79,12 @@ def test_a_gradient_that_is_not_finite_counts_before_the_loss_does(
 def test_every_part_of_a_batch_comes_back(tmp_path: Path) -> None:
     numbers = iter(range(1, 100))
 
-    def some() -> np.ndarray:
+    def some() -> Any:
         return np.full((2, 3), next(numbers), np.float32)
 
-    fields = {name: some() for name in Prepared._fields}
-    special = {"log_q": (some(), some()), "context": {"age": some()}, "searches": Bags(some(), some())}
-    batch = Prepared(**{**fields, **special})
+    fields: dict[str, Any] = {name: some() for name in Prepared._fields}
+    fields |= {"log_q": (some(), some()), "context": {"age": some()}, "searches": Bags(some(), some())}
+    batch = Prepared(**fields)
     save_batch(tmp_path / "a.npz", FailedBatch(7, 1, 2, math.inf, math.nan, batch))
     found = load_batch(tmp_path / "a.npz")
     assert (found.step, found.loss) == (7, math.inf)

@@ -113,6 +113,8 @@ class RunOptions(Closed):
     """A checkpoint is written at the end of a step after this many minutes, and after every epoch."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Also after this many steps, when given."""
+    logs: Path | None = None
+    """Folder of the logs, for TensorBoard and as lines of JSON; None writes none."""
     resume: bool = False
     """Go on from the newest whole checkpoint, or start anew where there is none."""
     progress: bool = True

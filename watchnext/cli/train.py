@@ -78,6 +78,13 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Also a checkpoint after every so many steps.", rich_help_panel=RUN)
     ] = None,
+    logs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for logs: metrics.jsonl and TensorBoard's event files; default: TO.logs.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Train user and item vectors on a corpus.
@@ -90,6 +97,7 @@ def train(
             "checkpoints": checkpoints or to.with_name(f"{to.name}.checkpoints"),
             "checkpoint_minutes": checkpoint_minutes,
             "checkpoint_steps": checkpoint_steps,
+            "logs": logs or to.with_name(f"{to.name}.logs"),
             "resume": resume,
         }
     )
