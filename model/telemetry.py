@@ -25,6 +25,9 @@ SAMPLE = 10_000
 """The norms of so many rows of the item table are taken, equally spaced, so of frequent and of rare items."""
 FILE, EVENTS = "metrics.jsonl", "events.out.tfevents.*"
 
+SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
+"""How TensorBoard knows a number; `tf.summary.scalar` would need TensorBoard itself."""
+
 
 class Telemetry:
     """Gathers what happens in steps and writes it.
@@ -99,10 +102,12 @@ class Telemetry:
 
     def _work(self) -> None:
         now = time.perf_counter()
-        self.worked, self.mark = self.worked + now - self.mark, now
+        self.worked += now - self.mark
+        self.mark = now
 
     def _forget(self) -> None:
-        self.steps, self.sums, self.waited, self.worked, self.mark = 0, np.zeros(3), 0.0, 0.0, time.perf_counter()
+        self.steps, self.sums = 0, np.zeros(3)
+        self.waited, self.worked, self.mark = 0.0, 0.0, time.perf_counter()
         if self.touched is not None:
             self.touched[:] = False
 
@@ -130,5 +135,5 @@ class Telemetry:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         with self.writer.as_default():
             for name, value in values.items():
-                tf.summary.scalar(f"{kind}/{name}", value, step)
+                tf.summary.write(f"{kind}/{name}", np.float32(value), step, SCALAR)
         self.writer.flush()
