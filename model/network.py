@@ -20,7 +20,7 @@ Dense = dict[str, Tensor]
 TABLE, DENSE = "table/", "dense/"
 """What the names of tables, of which a step touches few rows, and of dense weights begin with."""
 BLOCK = 1 << 16
-"""Rows of a table that get their initial values at a time."""
+"""Rows of a table that are initialised or read at a time."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
 
@@ -145,9 +145,13 @@ class Network:
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores."""
-        vectors: Float32 = scaled(self.config, self.tables["item"]).numpy()
-        if self.config.bias:
-            vectors = np.concatenate([vectors, self.tables["item_bias"].numpy()], 1)
+        table, bias = self.tables["item"], self.tables.get("item_bias")
+        vectors = np.empty((self.items + 1, self.config.dim + self.config.bias), np.float32)
+        for start in range(0, len(vectors), BLOCK):  # so that there is never a third copy of a big table
+            rows = np.arange(start, min(start + BLOCK, len(vectors)))
+            vectors[rows, : self.config.dim] = scaled(self.config, tf.gather(table, rows)).numpy()
+            if bias is not None:
+                vectors[rows, self.config.dim :] = tf.gather(bias, rows).numpy()
         return vectors
 
 
