@@ -4,6 +4,7 @@ Paper, section 3.2: features are concatenated into a wide first layer, followed 
 last hidden layer is the user vector, the rows of the softmax weights are the item vectors.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 from model.encoders import encode
 from watchnext.config import ModelConfig
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32
+from watchnext.histories import Int64
 from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
@@ -130,29 +132,53 @@ class Network:
 
     def arrays(self) -> dict[str, Float32]:
         """Copies of all trained values, for `set_arrays`."""
-        return {name: variable.numpy() for name, variable in self.variables().items()}
+        return {name: read(variable) for name, variable in self.variables().items()}
 
     def set_arrays(self, arrays: dict[str, Float32]) -> None:
         """Set all trained values."""
         for name, variable in self.variables().items():
-            variable.assign(arrays[name])
+            write(variable, arrays[name])
 
     def tower(self) -> UserTower:
         """The current weights as the numpy tower."""
         weights = {name: variable.numpy() for name, variable in self.dense.items()}
-        searched = self.tables["search"].numpy() if "search" in self.tables else None
-        return UserTower(self.config, self.features, self.watched_table.numpy(), weights, searched)
+        searched = read(self.tables["search"]) if "search" in self.tables else None
+        return UserTower(self.config, self.features, read(self.watched_table), weights, searched)
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores."""
         table, bias = self.tables["item"], self.tables.get("item_bias")
         vectors = np.empty((self.items + 1, self.config.dim + self.config.bias), np.float32)
-        for start in range(0, len(vectors), BLOCK):  # so that there is never a third copy of a big table
-            rows = np.arange(start, min(start + BLOCK, len(vectors)))
+        for rows in _blocks(len(vectors)):
             vectors[rows, : self.config.dim] = scaled(self.config, tf.gather(table, rows)).numpy()
             if bias is not None:
                 vectors[rows, self.config.dim :] = tf.gather(bias, rows).numpy()
         return vectors
+
+
+def read(variable: Tensor) -> np.ndarray:
+    """A copy of a variable's values, read in blocks, since TensorFlow keeps the memory of whole tables that it reads."""
+    if not variable.shape.rank or variable.shape[0] <= BLOCK:
+        return np.asarray(variable.numpy())
+    values = np.empty(variable.shape, variable.dtype.as_numpy_dtype)
+    for rows in _blocks(len(values)):
+        values[rows] = tf.gather(variable, rows).numpy()
+    return values
+
+
+def write(variable: Tensor, values: np.ndarray) -> None:
+    """Set a variable's values, block by block as `read`."""
+    if variable.shape != values.shape:
+        raise ValueError(f"values of shape {values.shape} for a variable of shape {variable.shape}")
+    if not variable.shape.rank or variable.shape[0] <= BLOCK:
+        variable.assign(values)
+        return
+    for rows in _blocks(len(values)):
+        variable.scatter_update(tf.IndexedSlices(values[rows], rows))
+
+
+def _blocks(rows: int) -> Iterator[Int64]:
+    return (np.arange(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
 def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:
@@ -188,10 +214,8 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
 def _normal_table(rng: np.random.Generator, shape: tuple[int, int], std: float, name: str) -> Tensor:
     """A variable with the values of `_normal`, drawn block by block, so that there is never a second copy."""
     table = tf.Variable(tf.zeros(shape), name=name)
-    for start in range(0, shape[0], BLOCK):
-        stop = min(start + BLOCK, shape[0])
-        block = _normal(rng, (stop - start, shape[1]), std)
-        table.scatter_update(tf.IndexedSlices(block, np.arange(start, stop)))
+    for rows in _blocks(shape[0]):
+        table.scatter_update(tf.IndexedSlices(_normal(rng, (len(rows), shape[1]), std), rows))
     return table
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.loss import sampled_softmax
-from model.network import DENSE, TABLE, Network, dropout_factors, scaled
+from model.network import DENSE, TABLE, Network, dropout_factors, read, scaled, write
 from model.optimizer import slots, update
 from model.prepare import Prepared
 from watchnext.config import TrainingConfig
@@ -44,12 +44,12 @@ class Trainer:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all state, for `set_arrays`."""
-        return {name: np.asarray(variable.numpy()) for name, variable in self.variables().items()}
+        return {name: read(variable) for name, variable in self.variables().items()}
 
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Set all state."""
         for name, variable in self.variables().items():
-            variable.assign(arrays[name])
+            write(variable, arrays[name])
 
     def _step(self, batch: Prepared) -> Tensor:
         """Apply one batch; returns the mean loss in nats."""
