@@ -157,7 +157,7 @@ class Network:
 
 
 def read(variable: Tensor) -> np.ndarray:
-    """A copy of a variable's values, read in blocks, since TensorFlow keeps the memory of whole tables that it reads."""
+    """A copy of a variable's values, read in blocks: TensorFlow keeps the memory of whole tables that it reads."""
     if not variable.shape.rank or variable.shape[0] <= BLOCK:
         return np.asarray(variable.numpy())
     values = np.empty(variable.shape, variable.dtype.as_numpy_dtype)
