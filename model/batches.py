@@ -8,11 +8,15 @@ Arrays in, arrays out: nothing here knows of TensorFlow.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.buffers import BLOCK, BLOCKS, Block, Buffer, Room, block_pieces, cut_blocks
+from model.pieces import spread
+from model.prefetch import prefetch
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int32, Int64
@@ -43,39 +47,9 @@ class Batch(NamedTuple):
     """[examples] where in the histories' flat arrays the label is."""
 
 
-class Pieces(NamedTuple):
-    """Parts of histories that fit into a row: [pieces] each."""
-
-    user: Int32
-    start: Int64
-    """Where in the histories' flat array the first watch to read is."""
-    size: Int64
-    """Positions the piece takes; its last label is one further."""
-    context: Int64
-    """How many positions at its start are examples of the piece before."""
-
-
 def row_length(config: ModelConfig) -> int:
     """Positions a row needs so that at most half of a long history's piece is overlap."""
     return max(ROW_LENGTH, 2 * config.history)
-
-
-def cut_pieces(histories: Histories, ends: Int64, length: int, window: int) -> Pieces:
-    """Cut the first `ends[user]` watches of each history into pieces of at most `length` positions.
-
-    Args:
-        ends: [users + 1] watches of each user that may be seen.
-        window: how many watches up to and including its own a position needs: pieces overlap by `window - 1`.
-    """
-    positions = np.maximum(ends - 1, 0)
-    stride = length - window + 1
-    count = np.where(positions > 0, 1 + np.maximum(-(-(positions - length) // stride), 0), 0)
-    user = np.repeat(np.arange(len(count)), count)
-    within = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-    begin = within * stride
-    size = np.minimum(positions[user] - begin, length)
-    context = np.where(within > 0, window - 1, 0)
-    return Pieces(user.astype(np.int32), histories.offsets[:-1][user] + begin, size, context)
 
 
 @dataclass(frozen=True)
@@ -83,120 +57,150 @@ class BatchBuilder:
     """All batches of any epoch, each a function of (seed, epoch, position) only, so that a run can be resumed.
 
     Args:
-        histories: all watches.
-        length: positions of a row.
-        rows: rows of a batch.
-        size: examples a batch has room for.
+        histories: all watches; may be memory-mapped.
         ends: [users + 1] watches of each user that training may see.
+        room: of a batch.
+        window: how many of the last watches the encoder sees.
         cap: at most this many examples a user and epoch.
+        examples: of one epoch before the cap per user.
+        expected: batches of an epoch, more or less.
+        blocks: of a buffer.
         shuffled: whether the order of a history is drawn anew for each epoch.
     """
 
     histories: Histories
     ends: Int64
-    pieces: Pieces
-    length: int
-    rows: int
-    size: int
+    room: Room
+    window: int
     cap: int | None
     shuffled: bool
     seed: int
+    examples: int
+    expected: int
+    cut: list[Block]
+    blocks: int = BLOCKS
 
     @classmethod
-    def of(cls, histories: Histories, ends: Int64, model: ModelConfig, training: TrainingConfig) -> "BatchBuilder":
-        """A builder for the examples before `ends`, with the shapes that the configuration asks for."""
+    def of(
+        cls,
+        histories: Histories,
+        ends: Int64,
+        model: ModelConfig,
+        training: TrainingConfig,
+        watches: int = BLOCK,
+        blocks: int = BLOCKS,
+    ) -> "BatchBuilder":
+        """A builder for the examples before `ends`, with the shapes that the configuration asks for.
+
+        Args:
+            ends: [users + 1] watches of each user that training may see.
+            watches: of a block.
+            blocks: of a buffer.
+        """
         length, size, cap = row_length(model), training.batch_examples, training.examples_per_user
-        pieces = cut_pieces(histories, ends, length, model.history)
-        examples = np.bincount(pieces.user, pieces.size - pieces.context, minlength=len(ends))
-        kept = np.minimum(examples, cap or np.inf).sum()
+        cut = cut_blocks(histories.offsets, watches)
+        examples = kept = positions = 0
+        for block in cut:
+            pieces = block_pieces(histories, ends, block, length, model.history)
+            of_user = np.bincount(pieces.user - block.first, pieces.size - pieces.context)
+            examples += int(of_user.sum())
+            kept += int(np.minimum(of_user, cap or np.inf).sum())
+            positions += int(pieces.size.sum())
         # As many rows as the examples of a batch lie in on average, with a tenth to spare for what packing wastes.
-        share = kept / max(pieces.size.sum(), 1)
+        share = kept / max(positions, 1)
         rows = min(-(-size // length) * MOST_ROWS, int(1 + 1.1 * size / max(share, 1e-9) / length))
+        room = Room(rows, length, max(size, length))
+        expected = -(-kept // size)
         shuffled = training.order == "random"
-        return cls(histories, ends, pieces, length, rows, max(size, length), cap, shuffled, training.seed)
+        return cls(
+            histories, ends, room, model.history, cap, shuffled, training.seed, examples, expected, cut, blocks
+        )
 
     @property
-    def examples(self) -> int:
-        """Examples of one epoch before the cap per user."""
-        return int((self.pieces.size - self.pieces.context).sum())
+    def rows(self) -> int:
+        """Rows of a batch."""
+        return self.room.rows
+
+    @property
+    def length(self) -> int:
+        """Positions of a row."""
+        return self.room.length
 
     def epoch(self, epoch: int) -> "Epoch":
         """Shuffle and pack the pieces for one pass."""
-        rng = np.random.default_rng([self.seed, 1, epoch])
-        order = rng.permutation(len(self.pieces.user))
-        chosen = self._capped(rng) if self.cap else None
-        examples = (self.pieces.size - self.pieces.context) if chosen is None else self._count(chosen)
-        slots = pack(self.pieces.size[order], examples[order], (self.rows, self.length, self.size))
-        return Epoch(self, order, slots, chosen, self._shuffled(rng) if self.shuffled else None)
+        return Epoch(self, epoch)
 
-    def _shuffled(self, rng: np.random.Generator) -> Int64:
-        """[watches] which watch stands in the place of each: those before a user's end among themselves."""
-        places = np.arange(len(self.histories.items))
-        user = np.repeat(np.arange(len(self.ends)), self.histories.lengths)
-        seen = np.flatnonzero(places < (self.histories.offsets[:-1] + self.ends)[user])
-        places[seen] = seen[np.lexsort((rng.random(len(seen)), user[seen]))]
-        return places
-
-    def _count(self, chosen: NDArray[np.bool_]) -> Int64:
-        """[pieces] examples of each piece that the cap leaves."""
-        before = np.concatenate([[0], np.cumsum(chosen)])
-        start, p = self.pieces.start + 1, self.pieces
-        counts: Int64 = before[start + p.size] - before[start + p.context]
-        return counts
-
-    def _capped(self, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""
-        flat, which, within = spread(self.pieces.start, self.pieces.size)
-        is_example = within >= self.pieces.context[which]
-        label, user = flat[is_example] + 1, self.pieces.user[which][is_example]
-        order = np.lexsort((rng.random(len(label)), user))
-        user = user[order]
-        rank = np.arange(len(user)) - np.searchsorted(user, user)
-        chosen = np.zeros(len(self.histories.items), bool)
-        chosen[label[order[rank < (self.cap or 0)]]] = True
-        return chosen
+    def buffers(self, epoch: int) -> Iterator[Buffer]:
+        """The buffers of an epoch, each read when it is asked for."""
+        order = np.random.default_rng([self.seed, 4, epoch]).permutation(len(self.cut)).tolist()
+        for number, start in enumerate(range(0, len(order), self.blocks)):
+            blocks = [self.cut[i] for i in sorted(order[start : start + self.blocks])]
+            parts = [block_pieces(self.histories, self.ends, b, self.length, self.window) for b in blocks]
+            seed = [self.seed, 1, epoch, number]
+            ends = self.ends if self.shuffled else None
+            yield Buffer.of(self.histories, blocks, parts, self.room, self.cap, ends, seed)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One shuffled pass; `len` is its number of batches."""
+    """One shuffled pass; where it has several buffers, the next is prepared while batches are made of one."""
 
     builder: BatchBuilder
-    order: Int64
-    slots: "Slots"
-    chosen: NDArray[np.bool_] | None
-    source: Int64 | None
+    number: int
+
+    @cached_property
+    def _only(self) -> Buffer | None:
+        """The buffer of a log that fits into one."""
+        return next(self.builder.buffers(self.number)) if len(self.builder.cut) <= self.builder.blocks else None
+
+    def _buffers(self) -> Iterator[Buffer]:
+        if self._only is not None:
+            yield self._only
+            return
+
+        def packed() -> Iterator[Buffer]:
+            for buffer in self.builder.buffers(self.number):
+                len(buffer)
+                yield buffer
+
+        yield from prefetch(packed(), 1)
 
     def __len__(self) -> int:
-        """The number of batches."""
-        return int(self.slots.batch[-1]) + 1 if len(self.slots.batch) else 0
+        """The number of batches; packs them all."""
+        return sum(map(len, self._buffers()))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """The batches from number `start` on."""
-        return (self.batch(i) for i in range(start, len(self)))
+        before = 0
+        for buffer in self._buffers():
+            for number in range(max(start - before, 0), len(buffer)):
+                yield self._batch(buffer, number)
+            before += len(buffer)
 
     def batch(self, number: int) -> Batch:
         """One batch, by its number."""
-        b, slots = self.builder, self.slots
+        return next(self.batches(number))
+
+    def _batch(self, buffer: Buffer, number: int) -> Batch:
+        slots, (rows, length, examples) = buffer.slots, buffer.room
         part = slice(*np.searchsorted(slots.batch, [number, number + 1]))
-        piece, row = self.order[part], slots.row[part]
-        flat, which, within = spread(b.pieces.start[piece], b.pieces.size[piece])
-        position = (slots.column[part][which] + within) * b.rows + row[which]
-        is_example = within >= b.pieces.context[piece][which]
-        if self.chosen is not None:
-            is_example &= self.chosen[flat + 1]
-        place = flat[is_example] + 1
-        if self.source is not None:
-            flat, place = self.source[flat], self.source[place]
-        items, positions = b.histories.items, b.rows * b.length
+        pieces, row = buffer.pieces.at(part), slots.row[part]
+        flat, which, within = spread(buffer.local[part], pieces.size)
+        position = (slots.column[part][which] + within) * rows + row[which]
+        is_example = within >= pieces.context[which]
+        if buffer.chosen is not None:
+            is_example &= buffer.chosen[flat + 1]
+        label = flat[is_example] + 1
+        offset = (pieces.start - buffer.local[part])[which[is_example]]
+        place = (label if buffer.source is None else buffer.source[label]) + offset
         return Batch(
-            watched=_filled(items[flat], positions, position).reshape(b.length, b.rows),
-            depth=_filled((within + 1).astype(np.int32), positions, position).reshape(b.length, b.rows),
-            position=_filled(position[is_example].astype(np.int32), b.size),
-            label=_filled(items[place], b.size),
-            weight=_filled(np.ones(len(place), np.float32), b.size),
-            user=_filled(b.pieces.user[piece][which[is_example]], b.size),
-            place=_filled(place, b.size),
+            watched=_filled(buffer.items[flat], rows * length, position).reshape(length, rows),
+            depth=_filled((within + 1).astype(np.int32), rows * length, position).reshape(length, rows),
+            position=_filled(position[is_example].astype(np.int32), examples),
+            label=_filled(buffer.items[label], examples),
+            weight=_filled(np.ones(len(place), np.float32), examples),
+            user=_filled(pieces.user[which[is_example]], examples),
+            place=_filled(place, examples),
         )
 
 
@@ -205,45 +209,3 @@ def _filled(values: NDArray[Any], size: int, places: Int64 | None = None) -> NDA
     result = np.zeros(size, values.dtype)
     result[slice(len(values)) if places is None else places] = values
     return result
-
-
-class Slots(NamedTuple):
-    """Where pieces go: [pieces] each, batches never falling."""
-
-    batch: Int64
-    row: Int64
-    column: Int64
-
-
-def pack(sizes: Int64, examples: Int64, room: tuple[int, int, int]) -> Slots:
-    """First-fit packing in the given order.
-
-    A piece goes to the first row of the batch with room for it; a new batch begins when there is none, or no room for
-    its examples.
-
-    Args:
-        sizes: [pieces] positions of each piece.
-        examples: [pieces] how many of them are examples.
-        room: rows, positions of a row and examples of a batch; every piece alone fits.
-
-    >>> [part.tolist() for part in pack(np.array([3, 4, 2, 1]), np.array([3, 4, 2, 1]), (2, 6, 9))]
-    [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 3, 0]]
-    """
-    rows, length, most = room
-    found = np.zeros((3, len(sizes)), np.int64)
-    batch, count, used = 0, 0, [0] * rows
-    for i, (size, more) in enumerate(zip(sizes.tolist(), examples.tolist(), strict=True)):
-        row = next((row for row, taken in enumerate(used) if taken + size <= length), rows)
-        if row == rows or count + more > most:
-            batch, row, count, used = batch + 1, 0, 0, [0] * rows
-        found[:, i] = batch, row, used[row]
-        used[row] += size
-        count += more
-    return Slots(*found)
-
-
-def spread(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
-    """For ranges `start[i] .. start[i] + size[i]`: all their members, the range of each, its place in the range."""
-    which = np.repeat(np.arange(len(size)), size)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)
-    return np.repeat(start, size) + within, which, within

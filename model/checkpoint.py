@@ -102,9 +102,11 @@ class CheckpointStore:
         return None
 
     def clear(self) -> None:
-        """Delete all checkpoints and half-written ones, and the folder if nothing else is in it."""
+        """Delete all checkpoints, half-written ones and failed batches, and the folder if nothing else is in it."""
         for old in (*self._folders(), *self.folder.glob(".step-*")):
             shutil.rmtree(old)
+        for batch in self.folder.glob("failed-step-*.npz"):
+            batch.unlink()
         with suppress(OSError):
             self.folder.rmdir()
 

@@ -8,17 +8,20 @@ import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from model.batches import BatchBuilder, Epoch
+from model.buffers import cut_blocks
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
+from model.failure import FILE, FailedBatch, failed, failure
 from model.huffman import HuffmanTree
 from model.network import Network
 from model.prefetch import prefetch
 from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
 from model.step import Trainer
+from model.telemetry import Telemetry
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, Float32
-from watchnext.histories import Int64
+from watchnext.histories import Int64, spans
 from watchnext.inputs import UserInputs
 from watchnext.tower import UserTower
 
@@ -46,8 +49,12 @@ class TrainingData:
 
     def counts(self) -> Int64:
         """[items + 1] watches of each item that training may see."""
-        seen = self.inputs.histories.until(self.ends).items
-        return np.bincount(seen, minlength=self.items + 1).astype(np.int64)
+        h, counts = self.inputs.histories, np.zeros(self.items + 1, np.int64)
+        for block in cut_blocks(h.offsets):
+            begin = np.asarray(h.offsets[slice(*block)])
+            _, places = spans(begin - begin[0], begin - begin[0] + self.ends[slice(*block)])
+            np.add.at(counts, h.items[begin[0] : h.offsets[block.last]][places], 1)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Run:
     trainer: Trainer
     builder: BatchBuilder
     prepare: Preparer
+    telemetry: Telemetry
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
     average: Arrays = field(default_factory=dict)
@@ -79,22 +87,22 @@ class Run:
     def epochs(self, options: RunOptions, bar: ProgressBar) -> None:
         """Train until the last epoch or until patience ends; `best` then holds the weights to keep."""
         while not self.progress.done:
-            epoch = self.builder.epoch(self.progress.epoch)
-            self._epoch(epoch, options, bar)
-            self._end_of_epoch(len(epoch))
+            self._epoch(self.builder.epoch(self.progress.epoch), options, bar)
+            self._end_of_epoch()
             self.save()
 
     def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
         start = self.progress.batch
-        task = bar.add_task(self._title(), total=len(epoch), completed=start)
+        task = bar.add_task(self._title(), total=self.builder.expected, completed=start)
         saved = time.monotonic()
-        for prepared in prefetch(self._prepared(epoch, start)):
-            loss = float(self.trainer.step(prepared))
-            self._check(loss)
+        for prepared in self.telemetry.waits(prefetch(self._prepared(epoch, start))):
+            loss, norm = float(self.trainer.step(prepared)), float(self.trainer.gradient_norm)
+            self._check(loss, norm, prepared)
             p = self.progress
             self.progress = p.model_copy(
                 update={"step": p.step + 1, "batch": p.batch + 1, "loss_sum": p.loss_sum + loss}
             )
+            self.telemetry.step(p.step + 1, p.epoch + 1, loss, norm, prepared)
             bar.advance(task)
             late = time.monotonic() - saved > 60 * options.checkpoint_minutes
             if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
@@ -106,22 +114,22 @@ class Run:
         number = self.progress.epoch
         return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
 
-    def _check(self, loss: float) -> None:
-        if not np.isfinite(loss):
-            raise TrainingError(
-                "loss",
-                f"{loss} in step {self.progress.step + 1}",
-                f"Lower --set learning_rate, now {self.config.learning_rate}, and train anew.",
-            )
+    def _check(self, loss: float, norm: float, batch: Prepared) -> None:
+        if failed(loss, norm, self.trainer.network.items):
+            p = self.progress
+            file = self.store.folder / FILE.format(p.step + 1)
+            about = FailedBatch(p.step + 1, p.epoch, p.batch, loss, norm, batch)
+            raise failure(file, about, self.config.learning_rate)
 
-    def _end_of_epoch(self, batches: int) -> None:
+    def _end_of_epoch(self) -> None:
         p = self.progress
-        metrics = {"loss": p.loss_sum / max(batches, 1)}
+        metrics = {"loss": p.loss_sum / max(p.batch, 1)}
         weights = self.trainer.network.arrays()
         if self.config.averaged:
             weights = self.average = averaged(self.average, weights, self.config.averaged)
         if self.validate:
             metrics |= self._validated(self.validate, weights)
+        self.telemetry.epoch(p.step, p.epoch + 1, metrics)
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
             self.best = weights
@@ -193,21 +201,26 @@ def fit(
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
     network = Network(model, data.features, data.items, config.seed, tree)
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
+    trainer = Trainer(network, config)
     run = Run(
         config,
         counts,
         CheckpointStore(options.checkpoints, identity),
         validate,
-        Trainer(network, config),
+        trainer,
         builder,
         Preparer(sampler, model, data.features, data.inputs, tree),
+        Telemetry(options.logs, trainer),
     )
     _resume(run, options)
+    run.telemetry.start(run.progress.step)
     try:
         run.epochs(options, bar)
     except KeyboardInterrupt:
         run.save()
         raise
+    finally:
+        run.telemetry.close()
     network.set_arrays(run.best)
     return Fitted(
         run.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts

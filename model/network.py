@@ -4,6 +4,7 @@ Paper, section 3.2: features are concatenated into a wide first layer, followed 
 last hidden layer is the user vector, the rows of the softmax weights are the item vectors.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from model.hierarchical import linear_item_vectors
 from model.huffman import HuffmanTree
 from watchnext.config import ModelConfig
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32
+from watchnext.histories import Int64
 from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
@@ -21,6 +23,8 @@ Dense = dict[str, Tensor]
 
 TABLE, DENSE = "table/", "dense/"
 """What the names of tables, of which a step touches few rows, and of dense weights begin with."""
+BLOCK = 1 << 16
+"""Rows of a table that are initialised or read at a time."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
 
@@ -41,12 +45,12 @@ class Network:
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
-        self.tables = {name: tf.Variable(_normal(rng, shape, std), name=name) for name in names}
+        self.tables = {name: _normal_table(rng, shape, std, name) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
-            self.tables["search"] = tf.Variable(_normal(rng, shape, std), name="search")
+            self.tables["search"] = _normal_table(rng, shape, std, "search")
         if tree:
-            self.tables["node"] = tf.Variable(_normal(rng, (tree.inner + 1, config.dim), std), name="node")
+            self.tables["node"] = _normal_table(rng, (tree.inner + 1, config.dim), std, "node")
         elif config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
@@ -135,18 +139,18 @@ class Network:
 
     def arrays(self) -> dict[str, Float32]:
         """Copies of all trained values, for `set_arrays`."""
-        return {name: variable.numpy() for name, variable in self.variables().items()}
+        return {name: read(variable) for name, variable in self.variables().items()}
 
     def set_arrays(self, arrays: dict[str, Float32]) -> None:
         """Set all trained values."""
         for name, variable in self.variables().items():
-            variable.assign(arrays[name])
+            write(variable, arrays[name])
 
     def tower(self) -> UserTower:
         """The current weights as the numpy tower."""
         weights = {name: variable.numpy() for name, variable in self.dense.items()}
-        searched = self.tables["search"].numpy() if "search" in self.tables else None
-        return UserTower(self.config, self.features, self.watched_table.numpy(), weights, searched)
+        searched = read(self.tables["search"]) if "search" in self.tables else None
+        return UserTower(self.config, self.features, read(self.watched_table), weights, searched)
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores.
@@ -154,11 +158,40 @@ class Network:
         With hierarchical softmax these are the first-order approximation of the scores.
         """
         if self.tree:
-            vectors, bias = linear_item_vectors(self.tree, scaled(self.config, self.tables["node"]).numpy())
-        else:
-            vectors = scaled(self.config, self.tables["item"]).numpy()
-            bias = self.tables["item_bias"].numpy() if self.config.bias else vectors[:, :0]
-        return np.concatenate([vectors, bias], 1) if self.config.bias else vectors
+            found = linear_item_vectors(self.tree, scaled(self.config, self.tables["node"]).numpy())
+            return np.concatenate(found[: 1 + self.config.bias], 1)
+        table, bias = self.tables["item"], self.tables.get("item_bias")
+        vectors = np.empty((self.items + 1, self.config.dim + self.config.bias), np.float32)
+        for rows in _blocks(len(vectors)):
+            vectors[rows, : self.config.dim] = scaled(self.config, tf.gather(table, rows)).numpy()
+            if bias is not None:
+                vectors[rows, self.config.dim :] = tf.gather(bias, rows).numpy()
+        return vectors
+
+
+def read(variable: Tensor) -> np.ndarray:
+    """A copy of a variable's values, read in blocks: TensorFlow keeps the memory of whole tables that it reads."""
+    if not variable.shape.rank or variable.shape[0] <= BLOCK:
+        return np.asarray(variable.numpy())
+    values = np.empty(variable.shape, variable.dtype.as_numpy_dtype)
+    for rows in _blocks(len(values)):
+        values[rows] = tf.gather(variable, rows).numpy()
+    return values
+
+
+def write(variable: Tensor, values: np.ndarray) -> None:
+    """Set a variable's values, block by block as `read`."""
+    if variable.shape != values.shape:
+        raise ValueError(f"values of shape {values.shape} for a variable of shape {variable.shape}")
+    if not variable.shape.rank or variable.shape[0] <= BLOCK:
+        variable.assign(values)
+        return
+    for rows in _blocks(len(values)):
+        variable.scatter_update(tf.IndexedSlices(values[rows], rows))
+
+
+def _blocks(rows: int) -> Iterator[Int64]:
+    return (np.arange(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
 def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:
@@ -191,5 +224,15 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
     return factors
 
 
+def _normal_table(rng: np.random.Generator, shape: tuple[int, int], std: float, name: str) -> Tensor:
+    """A variable with the values of `_normal`, drawn block by block, so that there is never a second copy."""
+    table = tf.Variable(tf.zeros(shape), name=name)
+    for rows in _blocks(shape[0]):
+        table.scatter_update(tf.IndexedSlices(_normal(rng, (len(rows), shape[1]), std), rows))
+    return table
+
+
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Float32:
-    return rng.standard_normal(shape, np.float32) * np.float32(std)
+    values: Float32 = rng.standard_normal(shape, np.float32)
+    values *= np.float32(std)
+    return values

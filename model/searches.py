@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.batches import spread
+from model.pieces import spread
 from watchnext.features import Float32
 from watchnext.histories import Int32, Int64
 

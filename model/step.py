@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from model.hierarchical import hierarchical_softmax
 from model.loss import sampled_softmax
-from model.network import DENSE, TABLE, Network, dropout_factors, scaled
+from model.network import DENSE, TABLE, Network, dropout_factors, read, scaled, write
 from model.optimizer import slots, update
 from model.prepare import Prepared
 from watchnext.config import TrainingConfig
@@ -23,13 +23,17 @@ Tensor = Any
 
 
 class Trainer:
-    """A network with its optimizer's state, and the compiled step that changes both."""
+    """A network with its optimizer's state, and the compiled step that changes both.
+
+    `gradient_norm` is the Euclidean norm of the last step's whole gradient.
+    """
 
     def __init__(self, network: Network, config: TrainingConfig) -> None:
         self.network, self.config = network, config
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
+        self.gradient_norm = tf.Variable(0.0, name="gradient_norm")
         self.trained = network.variables()
-        self.slots = {name: slots(config, variable) for name, variable in self.trained.items()}
+        self.slots = {name: slots(config, v, name.startswith(TABLE)) for name, v in self.trained.items()}
         self._states = tf.function(network.states, jit_compile=True)
         self._update = tf.function(self._updated, jit_compile=True)
         self.step = tf.function(self._step)
@@ -41,12 +45,12 @@ class Trainer:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all state, for `set_arrays`."""
-        return {name: np.asarray(variable.numpy()) for name, variable in self.variables().items()}
+        return {name: read(variable) for name, variable in self.variables().items()}
 
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Set all state."""
         for name, variable in self.variables().items():
-            variable.assign(arrays[name])
+            write(variable, arrays[name])
 
     def _step(self, batch: Prepared) -> Tensor:
         """Apply one batch; returns the mean loss in nats."""
@@ -63,6 +67,7 @@ class Trainer:
         values = {name: read(name, variable) for name, variable in self.trained.items()}
         states = {name: [read(name, slot) for slot in self.slots[name]] for name in values}
         loss, gradients = self._gradients(batch, values)
+        self.gradient_norm.assign(tf.linalg.global_norm(list(gradients.values())))
         updated = self._update(tf.cast(self.step_count, tf.float32), values, states, gradients)
         for name, variable in self.trained.items():
             for target, new in zip((variable, *self.slots[name]), updated[name], strict=True):

@@ -18,7 +18,7 @@ from watchnext.tower import UserTower
 
 USER_BLOCK = 1024
 FIRST, SECOND = "fit", "refit"
-"""Folders of the checkpoints of both fits."""
+"""Folders of the checkpoints and logs of both fits."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
     holdout = plan.holdout
     fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
-    first = options.model_copy(update={"checkpoints": options.checkpoints / FIRST})
-    fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
+    fitted = fit(data, plan.model, plan.training, _below(options, FIRST), bar, plan.validate, fingerprint)
     if plan.refit:
         fitted = _refit(data, fitted, plan, options, bar, fingerprint)
     return _export(corpus, inputs, plan, fitted, bar)
@@ -68,13 +67,17 @@ def _refit(
     data: TrainingData, fitted: Fitted, plan: Plan, options: RunOptions, bar: ProgressBar, fingerprint: str
 ) -> Fitted:
     histories = data.inputs.histories
-    features = data.features.with_window(histories.times)
+    features = data.features.with_window(histories.times) if plan.model.example_age else data.features
     inputs = replace(data.inputs, window_end=features.window_end)
     everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
-    second = options.model_copy(update={"checkpoints": options.checkpoints / SECOND})
-    again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}")
+    again = fit(everything, plan.model, training, _below(options, SECOND), bar, None, f"refit {fingerprint}")
     return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
+
+
+def _below(options: RunOptions, name: str) -> RunOptions:
+    logs = options.logs / name if options.logs else None
+    return options.model_copy(update={"checkpoints": options.checkpoints / name, "logs": logs})
 
 
 def clean(options: RunOptions) -> None:

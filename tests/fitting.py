@@ -30,12 +30,14 @@ def circle() -> Histories:
     return Histories.of([[(start + i) % ITEMS + 1 for i in range(LENGTH)] for start in starts.tolist()])
 
 
-def train_on_circle(folder: Path, resume: bool = False, steps: int | None = None, **changes: float | str) -> Fitted:
+def train_on_circle(
+    folder: Path, resume: bool = False, steps: int | None = None, logs: Path | None = None, **changes: float | str
+) -> Fitted:
     """Train with the last watch of each user held out for validation."""
     histories = circle()
     cut = split(histories, "last")
     data = TrainingData(UserInputs(histories), cut.train, ITEMS, FeatureSpec())
-    options = RunOptions(checkpoints=folder, checkpoint_steps=steps, resume=resume, progress=False)
+    options = RunOptions(checkpoints=folder, checkpoint_steps=steps, logs=logs, resume=resume, progress=False)
     training = TRAINING.model_copy(update=changes)
     validate = Validator(UserInputs(histories), cut, 5000, seed=0)
     with Progress(disable=True) as bar:

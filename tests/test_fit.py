@@ -156,3 +156,21 @@ def test_only_touched_rows_of_a_table_change() -> None:
         assert np.array_equal(after[untouched], before[name][untouched])
         assert not np.array_equal(after, before[name])
         assert np.array_equal(after[0], before[name][0])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_tables_of_many_blocks_are_drawn_read_and_written_as_a_whole(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODEL.model_copy(update={"bias": bias})
+    whole = Network(model, FeatureSpec(), 100, seed=3)
+    before = {name: variable.numpy() for name, variable in whole.variables().items()}
+    vectors = whole.item_vectors()
+    monkeypatch.setattr("model.network.BLOCK", 7)
+    blocks = Network(model, FeatureSpec(), 100, seed=3)
+    assert np.array_equal(blocks.item_vectors(), vectors)
+    assert np.array_equal(np.linalg.norm(vectors[:, :16], axis=1).round(4), np.ones(101))
+    for network in (blocks, Network(model, FeatureSpec(), 100, seed=4)):
+        network.set_arrays(before)
+        for name, value in network.arrays().items():
+            assert np.array_equal(value, before[name])

@@ -5,19 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import Batch, BatchBuilder, pack, row_length
+from model.batches import Batch, BatchBuilder, row_length
+from model.pieces import pack
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.histories import Histories
 
+WHOLE = (1 << 18, 16)
+"""Watches of a block and blocks of a buffer for logs that are shuffled as a whole."""
+
 
 def builder(
-    rows: list[list[int]], ends: list[int], *, history: int, cap: int | None = None, order: str = "given"
+    rows: list[list[int]],
+    ends: list[int],
+    *,
+    history: int,
+    cap: int | None = None,
+    order: str = "given",
+    blocks: tuple[int, int] = WHOLE,
 ) -> BatchBuilder:
     model = ModelConfig(history=history)
     training = TrainingConfig.checked(
         {"batch_examples": 2 * row_length(model), "examples_per_user": cap, "order": order}
     )
-    return BatchBuilder.of(Histories.of(rows), np.array([0, *ends]), model, training)
+    return BatchBuilder.of(Histories.of(rows), np.array([0, *ends]), model, training, *blocks)
 
 
 def seen_by(batch: Batch, window: int) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -31,15 +41,16 @@ def seen_by(batch: Batch, window: int) -> list[tuple[int, int, tuple[int, ...]]]
 
 
 histories = st.lists(st.lists(st.integers(1, 50), max_size=400), min_size=1, max_size=6)
+blocks = st.just(WHOLE) | st.tuples(st.sampled_from([1, 20, 300]), st.sampled_from([1, 2, 3]))
 
 
-@settings(max_examples=40)
-@given(histories, st.integers(1, 70), st.data())
-def test_every_example_sees_exactly_the_prefix_before_its_label(
-    rows: list[list[int]], window: int, data: st.DataObject
+@settings(max_examples=60, deadline=None)
+@given(histories, st.integers(1, 70), blocks, st.data())
+def test_every_example_comes_once_and_sees_exactly_the_prefix_before_its_label(
+    rows: list[list[int]], window: int, blocks: tuple[int, int], data: st.DataObject
 ) -> None:
     ends = [data.draw(st.integers(0, len(row))) for row in rows]
-    epoch = builder(rows, ends, history=window).epoch(3)
+    epoch = builder(rows, ends, history=window, blocks=blocks).epoch(3)
     got = sorted(example for batch in epoch.batches() for example in seen_by(batch, window))
     wanted = sorted(
         (user, row[p], tuple(row[max(0, p - window) : p]))
@@ -49,12 +60,12 @@ def test_every_example_sees_exactly_the_prefix_before_its_label(
     assert got == wanted
 
 
-@settings(max_examples=20)
-@given(histories, st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+@given(histories, st.integers(1, 5), blocks)
 def test_the_cap_keeps_at_most_so_many_examples_of_a_user_and_all_of_shorter_histories(
-    rows: list[list[int]], cap: int
+    rows: list[list[int]], cap: int, blocks: tuple[int, int]
 ) -> None:
-    epoch = builder(rows, [len(r) for r in rows], history=10, cap=cap).epoch(0)
+    epoch = builder(rows, [len(r) for r in rows], history=10, cap=cap, blocks=blocks).epoch(0)
     counts = np.zeros(len(rows) + 1, int)
     for batch in epoch.batches():
         np.add.at(counts, batch.user[batch.weight > 0], 1)
@@ -86,12 +97,51 @@ def test_epochs_differ_and_each_can_be_made_again() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_batches_from_the_middle_are_those_of_the_whole_epoch() -> None:
-    rows = [list(range(1, 100)) for _ in range(9)]
-    epoch = builder(rows, [99] * 9, history=5).epoch(0)
-    assert len(epoch) > 3
-    for whole, rest in zip(list(epoch.batches())[2:], epoch.batches(2), strict=True):
-        assert np.array_equal(whole.label, rest.label)
+@pytest.mark.parametrize("blocks", [WHOLE, (300, 1), (100, 2)])
+def test_batches_from_the_middle_are_those_of_the_whole_epoch(blocks: tuple[int, int]) -> None:
+    rows = [list(range(u, u + 100)) for u in range(1, 10)]
+    made = builder(rows, [99] * 9, history=5, blocks=blocks)
+    whole = list(made.epoch(2).batches())
+    assert len(made.epoch(2)) == len(whole) > 3
+    for start in range(len(whole) + 1):
+        rest = list(made.epoch(2).batches(start))
+        assert len(rest) == len(whole) - start
+        assert all(map(same, rest, whole[start:]))
+    assert same(made.epoch(2).batch(3), whole[3])
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in Batch._fields)
+
+
+def test_blocks_come_in_random_order_and_pieces_of_a_buffers_blocks_are_mixed() -> None:
+    # 60 users of 10 watches: blocks of 5 users, buffers of 3 blocks, so every 15 users that come are of 3 blocks.
+    rows = [list(range(u, u + 10)) for u in range(60)]
+    made = builder([[i + 1 for i in row] for row in rows], [10] * 60, history=5, blocks=(50, 3))
+    epochs = []
+    for number in range(3):
+        users = [u for b in made.epoch(number).batches() for u in dict.fromkeys(b.user[b.weight > 0].tolist())]
+        assert sorted(users) == list(range(1, 61))
+        buffers = [users[i : i + 15] for i in range(0, 60, 15)]
+        assert all(len({(u - 1) // 5 for u in buffer}) == 3 for buffer in buffers)
+        assert any(buffer != sorted(buffer) for buffer in buffers)
+        epochs.append(users)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_log_of_one_buffer_is_permuted_as_a_whole() -> None:
+    # Pieces of one position: first-fit packing fills row after row, so that their order can be read off the rows.
+    made = builder([[u] * 2 for u in range(1, 300)], [2] * 299, history=5)
+    order = [u for b in made.epoch(1).batches() for u in sorted_by_slot(b)]
+    assert order == (np.random.default_rng([0, 1, 1]).permutation(299) + 1).tolist()
+
+
+def sorted_by_slot(batch: Batch) -> list[int]:
+    """Users of pieces of one position in the order of packing: row by row, column by column."""
+    time, row = np.divmod(batch.position, batch.watched.shape[1])
+    real = batch.weight > 0
+    users: list[int] = batch.user[real][np.lexsort((time[real], row[real]))].tolist()
+    return users
 
 
 @given(st.lists(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=60))

@@ -160,3 +160,44 @@ def test_adam_and_adagrad_by_hand() -> None:
     new, *state = update(adagrad, step, value, [start], gradient)
     assert state[0].numpy() == pytest.approx([0.35])
     assert new.numpy() == pytest.approx([1 - 0.1 * 0.5 / math.sqrt(0.35)])
+
+
+def test_rowwise_adagrad_by_hand() -> None:
+    # the means of the squares of the rows' gradients are (9 + 1) / 2 = 5 and 0
+    config = TrainingConfig(optimizer="rowwise_adagrad", learning_rate=0.1)
+    value, gradient = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[3.0, -1.0], [0.0, 0.0]])
+    (start,) = slots(config, tf.Variable(value), table=True)
+    assert start.shape == (2, 1)
+    new, total = update(config, tf.constant(1.0), value, [start], gradient)
+    assert total.numpy() == pytest.approx(np.array([[5.0], [0.0]]))
+    root = math.sqrt(5)
+    assert new.numpy() == pytest.approx(np.array([[1 - 0.3 / root, 2 + 0.1 / root], [3, 4]]))
+    again, total = update(config, tf.constant(2.0), new, [total], gradient)
+    assert total.numpy() == pytest.approx(np.array([[10.0], [0.0]]))
+    assert again.numpy()[0, 0] == pytest.approx(1 - 0.3 / root - 0.3 / math.sqrt(10))
+
+
+def test_rowwise_adam_by_hand() -> None:
+    config = TrainingConfig(optimizer="rowwise_adam", learning_rate=0.1)
+    value, gradient = tf.constant([[1.0, 2.0]]), tf.constant([[3.0, -1.0]])
+    states = slots(config, tf.Variable(value), table=True)
+    assert [tuple(state.shape) for state in states] == [(1, 2), (1, 1)]
+    new, mean, square = update(config, tf.constant(1.0), value, states, gradient)
+    assert mean.numpy() == pytest.approx(np.array([[0.3, -0.1]]))
+    assert square.numpy() == pytest.approx(np.array([[0.001 * 5]]))
+    # corrected for the start from zero the moments are the gradient and 5
+    assert new.numpy() == pytest.approx(np.array([[1 - 0.3 / math.sqrt(5), 2 + 0.1 / math.sqrt(5)]]), rel=1e-5)
+
+
+@pytest.mark.parametrize(("rowwise", "full"), [("rowwise_adam", "adam"), ("rowwise_adagrad", "adagrad")])
+def test_rowwise_state_is_one_float_a_row_of_tables_and_full_for_dense_weights(rowwise: str, full: str) -> None:
+    # Where all gradients of a row have one size, the mean of their squares is each of them.
+    row, dense = (TrainingConfig.checked({"optimizer": name}) for name in (rowwise, full))
+    variable = tf.Variable(tf.ones([3, 4]))
+    assert [s.shape for s in slots(row, variable)] == [s.shape for s in slots(dense, variable)]
+    gradient = tf.constant([[2.0, -2.0, 2.0, 2.0]] * 3)
+    states = [tf.zeros(s.shape) + 0.1 for s in slots(row, variable, table=True)]
+    wide = [state + tf.zeros([3, 4]) for state in states]
+    narrow, broad = (update(c, tf.constant(5.0), variable, s, gradient) for c, s in ((row, states), (dense, wide)))
+    assert narrow[0].numpy() == pytest.approx(broad[0].numpy(), rel=1e-6)
+    assert (narrow[-1] + tf.zeros([3, 4])).numpy() == pytest.approx(broad[-1].numpy(), rel=1e-6)

@@ -101,8 +101,9 @@ class TrainingConfig(Closed):
     """At most this many examples a user and epoch, drawn anew each epoch (paper, 3.4); None is no limit."""
     dropout: Fraction = 0.3
     """Share of watched embeddings (whole watches) and of hidden units left out in training."""
-    optimizer: Literal["adam", "adagrad"] = "adam"
-    """Both update only the rows of tables that a batch touched."""
+    optimizer: Literal["adam", "adagrad", "rowwise_adam", "rowwise_adagrad"] = "adam"
+    """All update only the rows of tables that a batch touched. Floats kept beside each row of a table: `adam` twice
+    its width, `adagrad` its width, `rowwise_adam` its width and one, `rowwise_adagrad` one."""
     learning_rate: float = Field(3e-3, gt=0)
     """Step size of the optimizer."""
     epochs: int = Field(60, ge=1)
@@ -127,6 +128,8 @@ class RunOptions(Closed):
     """A checkpoint is written at the end of a step after this many minutes, and after every epoch."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Also after this many steps, when given."""
+    logs: Path | None = None
+    """Folder of the logs, for TensorBoard and as lines of JSON; None writes none."""
     resume: bool = False
     """Go on from the newest whole checkpoint, or start anew where there is none."""
     progress: bool = True

@@ -78,6 +78,13 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Also a checkpoint after every so many steps.", rich_help_panel=RUN)
     ] = None,
+    logs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for logs: metrics.jsonl and TensorBoard's event files; default: TO.logs.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Train user and item vectors on a corpus.
@@ -90,6 +97,7 @@ def train(
             "checkpoints": checkpoints or to.with_name(f"{to.name}.checkpoints"),
             "checkpoint_minutes": checkpoint_minutes,
             "checkpoint_steps": checkpoint_steps,
+            "logs": logs or to.with_name(f"{to.name}.logs"),
             "resume": resume,
         }
     )
@@ -152,7 +160,8 @@ def planned(
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
-    features = FeatureSpec.fit(corpus.user_table, tokens, corpus.histories.until(cut.train).times)
+    times = corpus.histories.until(cut.train).times if chosen.model.example_age else None
+    features = FeatureSpec.fit(corpus.user_table, tokens, times)
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)

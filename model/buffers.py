@@ -1,0 +1,159 @@
+"""Blocks of users that are read one after the other, and buffers of several blocks in which an epoch is shuffled.
+
+The order of an epoch is that of a block shuffle: blocks are drawn in a random order, several at a time make a buffer,
+and the pieces in a buffer are shuffled. Memory holds a few buffers, however long the log is, and each block is read
+from one end to the other. A log that fits into one buffer is shuffled as a whole.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.pieces import Pieces, Slots, cut_pieces, pack, spread
+from watchnext.histories import Histories, Int32, Int64
+
+BLOCK = 1 << 18
+"""Watches of neighbouring users that are read together; a block ends with the user who fills it."""
+BLOCKS = 16
+"""Blocks of a buffer: 4 million watches."""
+
+
+class Block(NamedTuple):
+    """Users `[first, last)`."""
+
+    first: int
+    last: int
+
+
+class Room(NamedTuple):
+    """What a batch has room for."""
+
+    rows: int
+    length: int
+    """Positions of a row."""
+    examples: int
+
+
+def cut_blocks(offsets: Int64, watches: int = BLOCK) -> list[Block]:
+    """Neighbouring users, so many that each block has at least `watches` watches, the last perhaps fewer.
+
+    >>> cut_blocks(np.array([0, 0, 3, 5, 9, 10]), 4)
+    [Block(first=0, last=3), Block(first=3, last=4), Block(first=4, last=5)]
+    """
+    users, found, first = len(offsets) - 1, [], 0
+    while first < users:
+        last = min(int(np.searchsorted(offsets, offsets[first] + watches)), users)
+        found.append(Block(first, last))
+        first = last
+    return found
+
+
+def block_pieces(histories: Histories, ends: Int64, block: Block, length: int, window: int) -> Pieces:
+    """The pieces of a block's users; see `cut_pieces`."""
+    users = slice(*block)
+    pieces = cut_pieces(np.asarray(histories.offsets[users]), ends[users], length, window)
+    return pieces._replace(user=pieces.user + np.int32(block.first))
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """The pieces of some blocks, shuffled and packed into batches.
+
+    Args:
+        items: the blocks' item numbers, one block after the other.
+        local: [pieces] where in `items` each piece starts.
+        source: where in `items`, in the log's order, each watch was; None where they are in that order.
+        chosen: which labels keep their loss, as `items`; None for all.
+    """
+
+    items: Int32
+    pieces: Pieces
+    local: Int64
+    source: Int64 | None
+    chosen: NDArray[np.bool_] | None
+    room: Room
+
+    @classmethod
+    def of(
+        cls,
+        histories: Histories,
+        blocks: list[Block],
+        parts: list[Pieces],
+        room: Room,
+        cap: int | None,
+        ends: Int64 | None,
+        seed: list[int],
+    ) -> Self:
+        """Read the items of blocks and shuffle their pieces.
+
+        Args:
+            parts: the pieces of each block.
+            cap: at most this many examples a user.
+            ends: [users + 1] how many of each user's first watches are shuffled among themselves; None for none.
+            seed: order and examples follow from it.
+        """
+        rng = np.random.default_rng(seed)
+        begins = [int(histories.offsets[block.first]) for block in blocks]
+        items = [
+            histories.items[begin : histories.offsets[block.last]]
+            for begin, block in zip(begins, blocks, strict=True)
+        ]
+        before = np.cumsum([0, *(len(part) for part in items)])[:-1]
+        local = [part.start - begin + base for part, begin, base in zip(parts, begins, before, strict=True)]
+        pieces, places = Pieces(*map(np.concatenate, zip(*parts, strict=True))), np.concatenate(local)
+        order = rng.permutation(len(places))
+        read = np.concatenate(items)
+        chosen = choose(pieces._replace(start=places), len(read), cap, rng) if cap else None
+        source = None
+        if ends is not None:
+            users = np.concatenate([np.arange(*block) for block in blocks])
+            offset = np.repeat(before - begins, [block.last - block.first for block in blocks])
+            source = shuffle(histories.offsets[users] + offset, ends[users], len(read), rng)
+            read = read[source]
+        return cls(read, pieces.at(order), places[order], source, chosen, room)
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Where the pieces go."""
+        return pack(self.pieces.size, self._examples(), self.room)
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return int(self.slots.batch[-1]) + 1 if len(self.slots.batch) else 0
+
+    def _examples(self) -> Int64:
+        """[pieces] examples of each piece that the cap leaves."""
+        p, start = self.pieces, self.local + 1
+        if self.chosen is None:
+            return p.size - p.context
+        before = np.concatenate([[0], np.cumsum(self.chosen)])
+        counts: Int64 = before[start + p.size] - before[start + p.context]
+        return counts
+
+
+def choose(pieces: Pieces, watches: int, cap: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""
+    flat, which, within = spread(pieces.start, pieces.size)
+    is_example = within >= pieces.context[which]
+    label, user = flat[is_example] + 1, pieces.user[which][is_example]
+    order = np.lexsort((rng.random(len(label)), user))
+    user = user[order]
+    rank = np.arange(len(user)) - np.searchsorted(user, user)
+    chosen = np.zeros(watches, bool)
+    chosen[label[order[rank < cap]]] = True
+    return chosen
+
+
+def shuffle(first: Int64, sizes: Int64, watches: int, rng: np.random.Generator) -> Int64:
+    """[watches] which watch comes to each place: those of a range `first[i] .. first[i] + sizes[i]` among themselves.
+
+    >>> shuffle(np.array([0, 3]), np.array([1, 2]), 6, np.random.default_rng(0)).tolist()
+    [0, 1, 2, 4, 3, 5]
+    """
+    flat, which, _ = spread(first, sizes)
+    source = np.arange(watches)
+    source[flat] = flat[np.lexsort((rng.random(len(flat)), which))]
+    return source
