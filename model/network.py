@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.encoders import encode
+from model import encoders
 from watchnext.config import ModelConfig
+from watchnext.encoders import parts
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32
-from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
+from watchnext.tower import UserTower, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
 Dense = dict[str, Tensor]
@@ -48,7 +49,7 @@ class Network:
     def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
         config = self.config
         width = config.dim * (parts(config) + uses_searches(config, self.features))
-        values = {}
+        values = encoders.initial(config, rng)
         if uses_context(config, self.features):
             for name, known in (("country", self.features.countries), ("device", self.features.devices)):
                 values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
@@ -70,10 +71,11 @@ class Network:
         """[items + 1, dim] the embeddings that the encoder reads."""
         return self.tables["item" if self.config.tied else "watched"]
 
-    def states(self, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+    def states(self, dense: Dense, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """The encoder's state after each position.
 
         Args:
+            dense: values of `self.dense`.
             x: [length, rows, dim] embeddings of the watched items.
             depth: [length, rows] as in `batches.Batch`.
             kept: factors of dropout from `dropout_factors`; None outside training.
@@ -82,7 +84,9 @@ class Network:
         """
         if kept:
             x *= tf.reshape(kept[0], [*x.shape[:2], 1])
-        return tf.reshape(encode(self.config, x, depth), [-1, parts(self.config) * self.config.dim])
+        config = self.config
+        state = encoders.encode(config, dense, x, depth, kept[1 + len(config.tower) :] if kept else ())
+        return tf.reshape(state, [-1, parts(config) * config.dim])
 
     def user_vectors(self, dense: Dense, state: Tensor, context: Dense, kept: list[Tensor] | None = None) -> Tensor:
         """User vectors of examples; `watchnext.tower` is the numpy twin.
@@ -164,12 +168,14 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
         sizes: positions and examples of the batch.
         seed: [2] integers; the same seed gives the same factors.
 
-    Returns [positions, 1], then [examples, units] for each layer of the tower; nothing for rate 0.
+    Returns [positions, 1], then [examples, units] for each layer of the tower, then those of `encoders.drops`;
+    nothing for rate 0.
     """
     least = round(256 * rate)
     if not least:
         return []
     shapes = [[sizes[0], 1], *([sizes[1], width] for width in config.tower)]
+    shapes += [[sizes[0], config.dim]] * encoders.drops(config)
     factors = []
     for i, (rows, columns) in enumerate(shapes):
         count = -(-rows * columns // 4)

@@ -29,7 +29,7 @@ class Trainer:
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
         self.trained = network.variables()
         self.slots = {name: slots(config, variable) for name, variable in self.trained.items()}
-        self._states = tf.function(network.states, jit_compile=True)
+        self._states = tf.function(network.states, jit_compile=network.config.encoder != "attention")
         self._update = tf.function(self._updated, jit_compile=True)
         self.step = tf.function(self._step)
 
@@ -98,7 +98,7 @@ class Trainer:
         context = dict(batch.context)
         if batch.searches is not None:
             context["search"] = tf.matmul(batch.searches.weights, tables["search"])
-        state = tf.gather(self._states(tf.gather(watched, batch.watched), batch.depth, kept), batch.position)
+        state = tf.gather(self._states(dense, tf.gather(watched, batch.watched), batch.depth, kept), batch.position)
         users = network.user_vectors(dense, state, context, kept)
         vectors = scaled(network.config, tables["item"])
         if network.config.bias:

@@ -14,10 +14,11 @@ from model.prepare import Preparer
 from model.sampler import NegativeSampler
 from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.encoders import lag_weights
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import user_inputs
-from watchnext.tower import UserTower, lag_weights
+from watchnext.tower import UserTower
 
 USERS = pa.table(
     [
@@ -36,6 +37,12 @@ CONFIGS = [
         [("mean", False), ("decay", True)],
         [("cosine", {"tied": True}), ("dot", {"tied": False, "bias": True, "output_relu": True})],
     )
+]
+CONFIGS += [
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", learned_decays=True),
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="attention"),
+    ModelConfig(dim=8, tower=(16,), history=6, encoder="attention", attention_heads=1, attention_blocks=2),
+    ModelConfig(dim=8, tower=(16,), history=50, encoder="attention", attention_heads=4, attention_blocks=2),
 ]
 
 
@@ -77,7 +84,7 @@ def every_example(network: Network, preparer: Preparer, batch: Batch) -> Float32
     if "search" in network.tables:
         bags = preparer.bags(batch)
         context["search"] = bags.weights @ tf.gather(network.tables["search"], bags.tokens)
-    state = tf.gather(network.states(x, batch.depth), batch.position)
+    state = tf.gather(network.states(network.dense, x, batch.depth), batch.position)
     vectors: Float32 = network.user_vectors(network.dense, state, context).numpy()
     return vectors
 
@@ -123,7 +130,7 @@ def test_encoder_by_hand() -> None:
 
 
 def test_mean_encoder_weighs_the_last_watches_alike() -> None:
-    assert lag_weights(ModelConfig(encoder="mean", history=3)).tolist() == [[1, 1, 1]]
+    assert lag_weights(ModelConfig(encoder="mean", history=3), {}).tolist() == [[1, 1, 1]]
 
 
 def test_a_bias_is_one_more_dimension_whose_dot_product_adds_it() -> None:

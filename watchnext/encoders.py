@@ -1,0 +1,85 @@
+"""From histories to the encoder's state, in numpy; `model.encoders` is the twin in TensorFlow.
+
+The state is one or more vectors, its parts. For the encoders `mean` and `decay` they are weighted means of the last
+watches:
+
+    part_k = sum_j w_k[j] x_j / sum_j w_k[j],    j = 0 for the last watch, 1 for the one before, ...
+
+with w = 1 (encoder `mean`, paper 3.2), or w_k[j] = decay_k^j for each decay and w = (1, 0, 0, ...), the last watch
+(encoder `decay`). A part with weights decay^j is a linear recurrence: one more watch updates it in O(1), see
+`watchnext.running`. Encoder `attention` has one part, see `watchnext.attention`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from watchnext.attention import attend
+from watchnext.config import ModelConfig
+from watchnext.features import Float32
+from watchnext.histories import Int32
+
+DECAY_LOGITS = "decay_logits"
+"""The weight, [decays], whose logistic function is the learned decays."""
+
+
+def parts(config: ModelConfig) -> int:
+    """How many vectors the encoder's state has."""
+    return len(config.decays) + 1 if config.encoder == "decay" else 1
+
+
+def decays(config: ModelConfig, weights: Mapping[str, Float32]) -> Float32:
+    """[decays] of encoder `decay`, learned or fixed; 1 for encoder `mean`."""
+    if config.encoder == "mean":
+        return np.ones(1, np.float32)
+    if config.learned_decays:
+        learned: Float32 = 1 / (1 + np.exp(-weights[DECAY_LOGITS]))
+        return learned
+    return np.array(config.decays, np.float32)
+
+
+def lag_weights(config: ModelConfig, weights: Mapping[str, Float32]) -> Float32:
+    """[parts, history] how much the watch j places before the last weighs in each part of the state.
+
+    Args:
+        weights: the dense weights by name; read for learned decays.
+
+    >>> lag_weights(ModelConfig(encoder="decay", decays=(0.5,), history=3), {}).tolist()
+    [[1.0, 0.5, 0.25], [1.0, 0.0, 0.0]]
+    """
+    lags = np.arange(config.history)
+    powers = decays(config, weights)[:, None] ** lags
+    last = [] if config.encoder == "mean" else [lags == 0]
+    return np.array([*powers, *last], np.float32)
+
+
+def encode(
+    config: ModelConfig, weights: Mapping[str, Float32], watched: Float32, histories: Sequence[Int32]
+) -> Float32:
+    """[users, parts, dim] the state after each history, which may be empty.
+
+    Args:
+        weights: the dense weights by name.
+        watched: [items + 1, dim] input embeddings.
+        histories: [users] item numbers in time order, of any length; the last `history` are read.
+    """
+    recent = last_watches(histories, config.history)
+    x = watched[recent] * (recent > 0)[..., None]
+    if config.encoder == "attention":
+        return attend(config, weights, x, recent > 0)[:, None]
+    by_lag = lag_weights(config, weights)[None, :, ::-1] * (recent > 0)[:, None]  # [users, parts, history]
+    total = np.maximum(by_lag.sum(-1, keepdims=True), 1e-9)
+    state: Float32 = np.matmul(by_lag / total, x)
+    return state
+
+
+def last_watches(histories: Sequence[Int32], window: int) -> Int32:
+    """[users, window] the last watches in time order, the last one in the last column; 0 where there is none.
+
+    >>> last_watches([np.array([4, 5, 6]), np.array([7])], 2).tolist()
+    [[5, 6], [0, 7]]
+    """
+    recent = np.zeros((len(histories), window), np.int32)
+    for row, history in zip(recent, histories, strict=True):
+        row[window - len(history[-window:]) :] = history[-window:]
+    return recent
