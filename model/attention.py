@@ -25,7 +25,8 @@ def initial(config: ModelConfig, rng: np.random.Generator) -> dict[str, Float32]
     A block begins as nearly the mean of the watches with falling weights: biases of lags are logs of powers of the
     decays, values are passed on as they are, in the size of embeddings, and the layers after attention add nothing.
     """
-    dim, values = config.dim, {}
+    dim = config.dim
+    values: dict[str, Float32] = {}
     logs = np.log(np.resize(np.array(config.decays or (1.0,), np.float32), config.attention_heads))
     eye, one, zero = np.eye(dim, dtype=np.float32), np.ones(dim, np.float32), np.zeros(dim, np.float32)
 

@@ -29,7 +29,7 @@ class Trainer:
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
         self.trained = network.variables()
         self.slots = {name: slots(config, variable) for name, variable in self.trained.items()}
-        self._states = tf.function(network.states, jit_compile=network.config.encoder != "attention")
+        self._states = tf.function(network.states, jit_compile=True)
         self._update = tf.function(self._updated, jit_compile=True)
         self.step = tf.function(self._step)
 

@@ -12,6 +12,8 @@ A block sees `span` watches back. With several blocks a state depends on what th
 such that all of it lies within the last `history` watches, which is all that serving reads.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from watchnext.config import ModelConfig
@@ -32,7 +34,7 @@ def span(config: ModelConfig) -> int:
     return 1 + (config.history - 1) // config.attention_blocks
 
 
-def attend(config: ModelConfig, weights: dict[str, Float32], x: Float32, known: np.ndarray) -> Float32:
+def attend(config: ModelConfig, weights: Mapping[str, Float32], x: Float32, known: np.ndarray) -> Float32:
     """The state after the last watch.
 
     Args:
@@ -48,7 +50,8 @@ def attend(config: ModelConfig, weights: dict[str, Float32], x: Float32, known: 
         own = {name.removeprefix(f"block_{block}_"): value for name, value in weights.items()}
         x = _block(config, own, x, known, reach)
         known = known[:, -reach:]
-    return x[:, -1] * known[:, -1:]
+    state: Float32 = x[:, -1] * known[:, -1:]
+    return state
 
 
 def _block(config: ModelConfig, own: dict[str, Float32], x: Float32, known: np.ndarray, reach: int) -> Float32:
@@ -70,7 +73,8 @@ def _block(config: ModelConfig, own: dict[str, Float32], x: Float32, known: np.n
     mixed = (odds / odds.sum(-1, keepdims=True)) @ v  # [users, heads, reach, dim / heads]
     x = x[:, -reach:] + mixed.transpose(0, 2, 1, 3).reshape(users, reach, dim) @ own["out"]
     hidden = np.maximum(norm(x, own["norm_2"], own["shift_2"]) @ own["kernel_1"] + own["bias_1"], 0)
-    return x + hidden @ own["kernel_2"] + own["bias_2"]
+    after: Float32 = x + hidden @ own["kernel_2"] + own["bias_2"]
+    return after
 
 
 def norm(x: Float32, scale: Float32, shift: Float32) -> Float32:

@@ -33,8 +33,7 @@ def decays(config: ModelConfig, weights: Mapping[str, Float32]) -> Float32:
     if config.encoder == "mean":
         return np.ones(1, np.float32)
     if config.learned_decays:
-        learned: Float32 = 1 / (1 + np.exp(-weights[DECAY_LOGITS]))
-        return learned
+        return (1 / (1 + np.exp(-weights[DECAY_LOGITS]))).astype(np.float32)
     return np.array(config.decays, np.float32)
 
 

@@ -60,7 +60,18 @@ class UserTower:
             tokens: [users] numbers of search tokens in time order; None where nobody searched.
             example_age: [users] seconds before the end of the training window; None is 0, as at serving.
         """
-        state = encode(self.config, self.weights, self.watched, histories)  # [users, parts, dim]
+        return self.from_states(
+            encode(self.config, self.weights, self.watched, histories), context, tokens, example_age
+        )
+
+    def from_states(
+        self,
+        state: Float32,
+        context: ContextArrays | None = None,
+        tokens: Sequence[Int32] | None = None,
+        example_age: Int64 | None = None,
+    ) -> Float32:
+        """[users, dim] one vector for each state of the encoder, [users, parts, dim]; see `user_vectors`."""
         inputs = [state.reshape(len(state), -1)]
         if self.searched is not None:
             inputs.append(self._search(self.searched, tokens or [np.zeros(0, np.int32)] * len(state)))
