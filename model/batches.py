@@ -29,6 +29,8 @@ class Batch(NamedTuple):
 
     watched: Int32
     """[length, rows] item number at each position."""
+    watch: Int64
+    """[length, rows] where in the histories' flat arrays the watch is; the one after it is its user's, too."""
     depth: Int32
     """[length, rows] how many watches of its piece of a history there are up to a position, itself included."""
     position: Int32
@@ -179,6 +181,7 @@ class Epoch:
         items, positions = b.histories.items, b.rows * b.length
         return Batch(
             watched=_filled(items[flat], positions, position).reshape(b.length, b.rows),
+            watch=_filled(flat, positions, position).reshape(b.length, b.rows),
             depth=_filled((within + 1).astype(np.int32), positions, position).reshape(b.length, b.rows),
             position=_filled(position[is_example].astype(np.int32), b.size),
             label=_filled(items[place], b.size),

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from model import encoders
 from watchnext.config import ModelConfig
-from watchnext.encoders import parts
-from watchnext.features import POWERS, REALS, FeatureSpec, Float32
+from watchnext.encoders import GAPS, parts
+from watchnext.features import GAP_BUCKETS, POWERS, REALS, FeatureSpec, Float32
 from watchnext.tower import UserTower, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
@@ -50,6 +50,8 @@ class Network:
         config = self.config
         width = config.dim * (parts(config) + uses_searches(config, self.features))
         values = encoders.initial(config, rng)
+        if config.time_gaps:
+            values[GAPS] = np.zeros((GAP_BUCKETS, config.dim), np.float32)
         if uses_context(config, self.features):
             for name, known in (("country", self.features.countries), ("device", self.features.devices)):
                 values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
@@ -71,7 +73,9 @@ class Network:
         """[items + 1, dim] the embeddings that the encoder reads."""
         return self.tables["item" if self.config.tied else "watched"]
 
-    def states(self, dense: Dense, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+    def states(
+        self, dense: Dense, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None, gaps: Tensor | None = None
+    ) -> Tensor:
         """The encoder's state after each position.
 
         Args:
@@ -79,9 +83,13 @@ class Network:
             x: [length, rows, dim] embeddings of the watched items.
             depth: [length, rows] as in `batches.Batch`.
             kept: factors of dropout from `dropout_factors`; None outside training.
+            gaps: [length, rows] as in `prepare.Prepared`; None without `time_gaps`.
 
         Returns [length * rows, parts * dim].
         """
+        if gaps is not None:
+            one_hot = tf.one_hot(gaps - 1, GAP_BUCKETS - 1)  # of which a product is faster than a gather in XLA
+            x += tf.tensordot(one_hot, dense[GAPS][1:], 1)
         if kept:
             x *= tf.reshape(kept[0], [*x.shape[:2], 1])
         config = self.config

@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import encoders
-from watchnext.config import ModelConfig
-from watchnext.encoders import DECAY_LOGITS, encode, parts
-from watchnext.features import Float32
-from watchnext.histories import Int32
+from model.batches import BatchBuilder
+from model.prepare import Preparer
+from model.sampler import NegativeSampler
+from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.encoders import DECAY_LOGITS, GAPS, encode, last_gaps, parts
+from watchnext.features import GAP_BUCKETS, FeatureSpec, Float32
+from watchnext.histories import Histories, Int32
+from watchnext.inputs import UserInputs
 
 DIM, LENGTH = 4, 30
 CONFIGS = {
@@ -121,6 +125,41 @@ def attention(config: ModelConfig, weights: dict[str, np.ndarray], x: np.ndarray
     table = np.concatenate([np.zeros((1, DIM)), x])
     found: Any = encode(config, weights, table, [np.arange(1, len(x) + 1, dtype=np.int32)])
     return np.asarray(found[0])
+
+
+def test_time_gaps_by_hand() -> None:
+    # One dimension: item n counts n, the gap of bucket b counts 10^b.
+    config = ModelConfig(dim=1, encoder="mean", history=3, time_gaps=True)
+    weights = {GAPS: (10.0 ** np.arange(GAP_BUCKETS))[:, None].astype(np.float32)}
+    watched = np.arange(6, dtype=np.float32)[:, None]
+    histories = [np.array(h, np.int32) for h in ([5, 1, 2, 3], [4], [])]
+    times = [np.array(t, np.int64) for t in ([0, 50, 50, 51], [0], [])]
+    gaps = last_gaps(times, np.array([54, 0, 9]), 3)
+    got = encode(config, weights, watched, histories, gaps)[:, 0, 0]
+    # seconds 0, 1, 3 are in buckets 1, 2, 3
+    assert got == pytest.approx([((1 + 10) + (2 + 100) + (3 + 1000)) / 3, 4 + 10, 0])
+    assert encode(config, weights, watched, histories)[:, 0, 0] == pytest.approx([2, 4, 0])
+
+
+def test_the_gap_of_a_position_is_the_time_to_its_label_and_no_later_one() -> None:
+    rows = [[1, 2, 3, 4], [5, 6], [7] * 200]
+    times = [[0, 3, 3, 100], [7, 1000], list(range(0, 2000, 10))]
+    histories = Histories.of(rows, times)
+    ends = np.array([0, 3, 2, 200])  # the last watch of the first user is beyond the cut
+    config = ModelConfig(dim=2, history=5, time_gaps=True)
+    inputs = UserInputs(histories)
+    sampler = NegativeSampler.of(np.ones(9, np.int64), 1, 0)
+    preparer = Preparer(sampler, 5, config, FeatureSpec(), inputs)
+    builder = BatchBuilder.of(histories, ends, config, TrainingConfig(batch_examples=512))
+    found: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    for batch in builder.epoch(0).batches():
+        gaps = preparer.gaps(batch)
+        assert not gaps[batch.depth == 0].any()
+        for example in np.flatnonzero(batch.weight):
+            found[int(batch.user[example])].append(int(gaps.ravel()[batch.position[example]]))
+    assert sorted(found[1]) == [1, 3]  # 0 and 3 seconds
+    assert found[2] == [10]  # 993 seconds
+    assert found[3] == [4] * 199  # 10 seconds
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def test_a_tower_takes_running_states() -> None:
     assert tower.from_states(running.states(sums)) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_attention_has_no_running_state() -> None:
+@pytest.mark.parametrize("config", [ModelConfig(dim=4, encoder="attention"), ModelConfig(dim=4, time_gaps=True)])
+def test_attention_and_time_gaps_have_no_running_state(config: ModelConfig) -> None:
     with pytest.raises(UsageError, match=r"watchnext\.encoders\.encode"):
-        RunningEncoder(ModelConfig(dim=4, encoder="attention"), {}, WATCHED)
+        RunningEncoder(config, {}, WATCHED)

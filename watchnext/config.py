@@ -56,6 +56,9 @@ class ModelConfig(Closed):
     see `history` watches."""
     attention_heads: int = Field(2, ge=1, validate_default=True)
     """Encoder `attention`: how many weightings of the past a block has; `dim` is divided among them."""
+    time_gaps: bool = False
+    """Whether the encoder is told how long after each watch the next one came, and after the last one the moment of
+    asking: an embedding of the time's power of two is added to the watch's. Needs a log with real times."""
     history: int = Field(50, ge=1)
     """How many of the last watches the encoder sees (paper, 3.2: 50)."""
     tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)

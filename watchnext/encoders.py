@@ -16,9 +16,11 @@ import numpy as np
 
 from watchnext.attention import attend
 from watchnext.config import ModelConfig
-from watchnext.features import Float32
-from watchnext.histories import Int32
+from watchnext.features import Float32, gap_buckets
+from watchnext.histories import Int32, Int64
 
+GAPS = "gaps"
+"""The weight, [GAP_BUCKETS, dim], that is added to watches by the time to the next one; row 0 is not read."""
 DECAY_LOGITS = "decay_logits"
 """The weight, [decays], whose logistic function is the learned decays."""
 
@@ -53,7 +55,11 @@ def lag_weights(config: ModelConfig, weights: Mapping[str, Float32]) -> Float32:
 
 
 def encode(
-    config: ModelConfig, weights: Mapping[str, Float32], watched: Float32, histories: Sequence[Int32]
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    watched: Float32,
+    histories: Sequence[Int32],
+    gaps: Int32 | None = None,
 ) -> Float32:
     """[users, parts, dim] the state after each history, which may be empty.
 
@@ -61,9 +67,12 @@ def encode(
         weights: the dense weights by name.
         watched: [items + 1, dim] input embeddings.
         histories: [users] item numbers in time order, of any length; the last `history` are read.
+        gaps: [users, history] buckets from `last_gaps`, for a configuration with `time_gaps`; None is unknown.
     """
     recent = last_watches(histories, config.history)
     x = watched[recent] * (recent > 0)[..., None]
+    if config.time_gaps and gaps is not None:
+        x = x + weights[GAPS][gaps] * ((gaps > 0) & (recent > 0))[..., None]
     if config.encoder == "attention":
         return attend(config, weights, x, recent > 0)[:, None]
     by_lag = lag_weights(config, weights)[None, :, ::-1] * (recent > 0)[:, None]  # [users, parts, history]
@@ -82,3 +91,20 @@ def last_watches(histories: Sequence[Int32], window: int) -> Int32:
     for row, history in zip(recent, histories, strict=True):
         row[window - len(history[-window:]) :] = history[-window:]
     return recent
+
+
+def last_gaps(times: Sequence[Int64], asked: Int64, window: int) -> Int32:
+    """[users, window] for the watches of `last_watches`, buckets of the time to the next one; 0 where there is none.
+
+    Args:
+        times: [users] seconds since 1970 of each watch.
+        asked: [users] seconds since 1970 of the moment of asking, which the last gap ends with.
+
+    >>> last_gaps([np.array([4, 5, 8])], np.array([15]), 4).tolist()
+    [[0, 2, 3, 4]]
+    """
+    gaps = np.zeros((len(times), window), np.int32)
+    for row, own, moment in zip(gaps, times, asked.tolist(), strict=True):
+        recent = own[-window:]
+        row[window - len(recent) :] = gap_buckets(np.diff(recent, append=moment))
+    return gaps

@@ -8,7 +8,7 @@ which is what `watchnext.encoders.encode` computes anew from W watches. The resu
 caller must remember the item numbers of the last W watches of a user, but only the oldest is looked at. Without
 x_old, watches beyond the window would keep up to decay^W of the weight: 8 % for a decay of .95 and 50 watches.
 
-Encoder `attention` has no such update: a new watch changes all weights.
+Encoder `attention` has no such update: a new watch changes all weights. Nor have time gaps: the last one is open.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class RunningEncoder:
         weights: the dense weights by name.
         watched: [items + 1, dim] input embeddings.
 
-    Raises UsageError for an encoder whose state is not a mean with falling weights.
+    Raises UsageError for a model whose states are not means of embeddings with falling weights.
     """
 
     config: ModelConfig
@@ -54,10 +54,12 @@ class RunningEncoder:
     watched: Float32
 
     def __post_init__(self) -> None:
-        if self.config.encoder == "attention":
-            raise UsageError(
-                "encoder", "'attention'", "Compute its states from histories: watchnext.encoders.encode."
-            )
+        unable = {"encoder=attention": self.config.encoder == "attention", "time_gaps=true": self.config.time_gaps}
+        for setting, found in unable.items():
+            if found:
+                raise UsageError(
+                    "running states", setting, "Compute its states from histories: watchnext.encoders.encode."
+                )
 
     @cached_property
     def _decays(self) -> Float64:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from watchnext.config import ModelConfig
-from watchnext.encoders import encode
+from watchnext.encoders import encode, last_gaps
 from watchnext.features import ContextArrays, FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
 
@@ -51,6 +51,8 @@ class UserTower:
         context: ContextArrays | None = None,
         tokens: Sequence[Int32] | None = None,
         example_age: Int64 | None = None,
+        times: Sequence[Int64] | None = None,
+        asked: Int64 | None = None,
     ) -> Float32:
         """[users, dim] one vector for each history, which may be empty.
 
@@ -59,10 +61,14 @@ class UserTower:
             context: [users] rows of features; None where nothing is known.
             tokens: [users] numbers of search tokens in time order; None where nobody searched.
             example_age: [users] seconds before the end of the training window; None is 0, as at serving.
+            times: [users] seconds since 1970 of each watch; None is unknown.
+            asked: [users] seconds since 1970 of the moment of asking; needed with times, and only with `time_gaps`.
         """
-        return self.from_states(
-            encode(self.config, self.weights, self.watched, histories), context, tokens, example_age
-        )
+        gaps = None
+        if self.config.time_gaps and times is not None and asked is not None:
+            gaps = last_gaps(times, asked, self.config.history)
+        state = encode(self.config, self.weights, self.watched, histories, gaps)
+        return self.from_states(state, context, tokens, example_age)
 
     def from_states(
         self,
