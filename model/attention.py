@@ -37,7 +37,7 @@ def initial(config: ModelConfig, rng: np.random.Generator) -> dict[str, Float32]
         own = {
             "norm_1": one,
             "shift_1": zero,
-            "query": normal(),
+            "query": 0 * eye,
             "key": normal(),
             "value": eye,
             "out": eye * np.float32(dim**-0.5),

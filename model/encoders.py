@@ -20,12 +20,11 @@ MOST_DECAY = 0.999
 
 def initial(config: ModelConfig, rng: np.random.Generator) -> dict[str, Float32]:
     """Initial values of the encoder's dense weights, by name; none for fixed means."""
-    if config.encoder == "attention":
-        return attention.initial(config, rng)
-    if config.encoder == "decay" and config.learned_decays:
+    values = attention.initial(config, rng) if config.encoder == "attention" else {}
+    if config.encoder != "mean" and config.learned_decays:
         decays = np.minimum(np.array(config.decays, np.float32), MOST_DECAY)
-        return {DECAY_LOGITS: np.log(decays / (1 - decays))}
-    return {}
+        values[DECAY_LOGITS] = np.log(decays / (1 - decays))
+    return values
 
 
 def drops(config: ModelConfig) -> int:
@@ -44,12 +43,13 @@ def encode(config: ModelConfig, dense: Dense, x: Tensor, depth: Tensor, kept: Se
 
     Returns [length, rows, parts * dim]; the parts are those of `watchnext.encoders`.
     """
-    if config.encoder == "attention":
-        return attention.attend(config, dense, x, depth, list(kept))
     if config.encoder == "mean":
         return _means(config.history, tf.ones(1), x, depth)
     rates = tf.sigmoid(dense[DECAY_LOGITS]) if config.learned_decays else tf.constant(config.decays, x.dtype)
-    return tf.concat([_means(config.history, rates, x, depth), x], -1)
+    found = [_means(config.history, rates, x, depth), x]
+    if config.encoder == "attention":
+        found.append(attention.attend(config, dense, x, depth, list(kept)))
+    return tf.concat(found, -1)
 
 
 def _means(window: int, rates: Tensor, x: Tensor, depth: Tensor) -> Tensor:

@@ -82,12 +82,13 @@ def test_learned_decays_start_as_the_given_ones_and_one_just_below() -> None:
 
 
 def test_attention_starts_as_the_last_watch_and_means_of_normalized_ones_with_falling_weights() -> None:
-    # Queries of 0 leave the biases of lags alone: head 1 of two decays by 1/2, head 2 by 1/4.
+    # Head 1 of two decays by 1/2, head 2 by 1/4; before it in the state are the two means and the last watch.
     config = ModelConfig(dim=4, encoder="attention", decays=(0.5, 0.25), history=3)
     weights = encoders.initial(config, np.random.default_rng(0))
-    weights["block_0_query"] = np.zeros((4, 4), np.float32)
     watched = np.array([[0, 0, 0, 0], [1, -1, 1, -1], [3, 3, -3, -3]], np.float32)
-    got = encode(config, weights, watched, [np.array([1, 2], np.int32), np.array([2], np.int32)])[:, 0]
+    state = encode(config, weights, watched, [np.array([1, 2], np.int32), np.array([2], np.int32)])
+    assert state[0, :3, 0] == pytest.approx([(3 + 1 / 2) / (3 / 2), (3 + 1 / 4) / (5 / 4), 3])
+    got = state[:, 3]
     slow, fast = (1 / 2) / (3 / 2), (1 / 4) / (5 / 4)  # weights of the first watch
     mixed = [1 - slow + slow, 1 - slow - slow, -(1 - fast) + fast, -(1 - fast) - fast]
     assert got[0] == pytest.approx(np.array([3, 3, -3, -3]) + np.array(mixed) / 2, abs=1e-5)
@@ -96,14 +97,14 @@ def test_attention_starts_as_the_last_watch_and_means_of_normalized_ones_with_fa
 
 def test_attention_by_hand() -> None:
     # Two dimensions, where norms are (1, -1) or (-1, 1): products of like watches are 2, of unlike ones -2.
-    config = ModelConfig(dim=2, encoder="attention", attention_heads=1, history=3)
+    config = ModelConfig(dim=2, encoder="attention", attention_heads=1, history=3, decays=())
     eye, one, zero = np.eye(2, dtype=np.float32), np.ones(2, np.float32), np.zeros(2, np.float32)
     own = {"norm_1": one, "shift_1": zero, "query": eye, "key": eye, "value": eye, "out": 3 * eye}
     own |= {"lag": np.log([[1, 5, 1]]).astype(np.float32), "norm_2": one, "shift_2": zero}
     own |= {"kernel_1": eye, "bias_1": zero, "kernel_2": np.array([[0, 0], [7, 0]], np.float32), "bias_2": one}
     weights = {f"block_0_{name}": value for name, value in own.items()}
     watched = np.array([[0, 0], [2, 0], [0, 2]], np.float32)
-    got = encode(config, weights, watched, [np.array([1, 1, 2], np.int32)])[0, 0]
+    got = encode(config, weights, watched, [np.array([1, 1, 2], np.int32)])[0, 1]
     like, unlike, five = np.exp(2 / 2**0.5), np.exp(-2 / 2**0.5), 5
     share = like / (like + five * unlike + unlike)  # of the last watch, (-1, 1) when normed
     after = np.array([0, 2]) + 3 * (share * np.array([-1, 1]) + (1 - share) * np.array([1, -1]))

@@ -40,11 +40,13 @@ CONFIGS = [
 ]
 CONFIGS += [
     ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", learned_decays=True),
-    ModelConfig(dim=8, tower=(16,), history=5, encoder="attention"),
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", learned_decays=True),
     ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", time_gaps=True),
     ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", time_gaps=True),
     ModelConfig(dim=8, tower=(16,), history=6, encoder="attention", attention_heads=1, attention_blocks=2),
-    ModelConfig(dim=8, tower=(16,), history=50, encoder="attention", attention_heads=4, attention_blocks=2),
+    ModelConfig(
+        dim=8, tower=(16,), history=50, encoder="attention", attention_heads=4, attention_blocks=2, decays=()
+    ),
 ]
 
 

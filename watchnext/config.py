@@ -44,13 +44,13 @@ class ModelConfig(Closed):
     """Dimensions of embeddings, user vectors and item vectors."""
     encoder: Literal["mean", "decay", "attention"] = "decay"
     """How a history becomes one vector: `mean` of the last watches (paper, 3.2); `decay`: several means whose
-    weights fall with the distance from now, side by side with the last watch; or `attention`: causal self-attention,
-    whose weights follow from the watches themselves."""
+    weights fall with the distance from now, side by side with the last watch; or `attention`: beside these means
+    causal self-attention, whose weights follow from the watches themselves."""
     decays: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.8, 0.95)
-    """Encoder `decay`: how much a watch weighs against the one after it. Encoder `attention`: what the weights of
-    its heads begin with, in turn."""
+    """Encoders `decay` and `attention`: how much a watch weighs against the one after it, a mean for each. Heads of
+    attention begin with them, in turn."""
     learned_decays: bool = False
-    """Encoder `decay`: whether training changes the decays; a decay of 1 then starts just below."""
+    """Encoders `decay` and `attention`: whether training changes the decays; 1 then starts just below."""
     attention_blocks: int = Field(1, ge=1, le=2)
     """Encoder `attention`: how many blocks follow one another. Two see half as far each, so that both together
     see `history` watches."""

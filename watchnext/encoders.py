@@ -6,8 +6,8 @@ watches:
     part_k = sum_j w_k[j] x_j / sum_j w_k[j],    j = 0 for the last watch, 1 for the one before, ...
 
 with w = 1 (encoder `mean`, paper 3.2), or w_k[j] = decay_k^j for each decay and w = (1, 0, 0, ...), the last watch
-(encoder `decay`). A part with weights decay^j is a linear recurrence: one more watch updates it in O(1), see
-`watchnext.running`. Encoder `attention` has one part, see `watchnext.attention`.
+(encoders `decay` and `attention`). A part with weights decay^j is a linear recurrence: one more watch updates it in
+O(1), see `watchnext.running`. Encoder `attention` has one part more, see `watchnext.attention`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ DECAY_LOGITS = "decay_logits"
 
 def parts(config: ModelConfig) -> int:
     """How many vectors the encoder's state has."""
-    return len(config.decays) + 1 if config.encoder == "decay" else 1
+    return {"mean": 1, "decay": len(config.decays) + 1, "attention": len(config.decays) + 2}[config.encoder]
 
 
 def decays(config: ModelConfig, weights: Mapping[str, Float32]) -> Float32:
-    """[decays] of encoder `decay`, learned or fixed; 1 for encoder `mean`."""
+    """[decays] learned or fixed; 1 for encoder `mean`."""
     if config.encoder == "mean":
         return np.ones(1, np.float32)
     if config.learned_decays:
@@ -73,11 +73,11 @@ def encode(
     x = watched[recent] * (recent > 0)[..., None]
     if config.time_gaps and gaps is not None:
         x = x + weights[GAPS][gaps] * ((gaps > 0) & (recent > 0))[..., None]
-    if config.encoder == "attention":
-        return attend(config, weights, x, recent > 0)[:, None]
     by_lag = lag_weights(config, weights)[None, :, ::-1] * (recent > 0)[:, None]  # [users, parts, history]
     total = np.maximum(by_lag.sum(-1, keepdims=True), 1e-9)
     state: Float32 = np.matmul(by_lag / total, x)
+    if config.encoder == "attention":
+        state = np.concatenate([state, attend(config, weights, x, recent > 0)[:, None]], 1)
     return state
 
 
