@@ -33,6 +33,8 @@ class Batch(NamedTuple):
 
     watched: Int32
     """[length, rows] item number at each position."""
+    watch: Int64
+    """[length, rows] where in the histories' flat arrays the watch is; the one after it is its user's, too."""
     depth: Int32
     """[length, rows] how many watches of its piece of a history there are up to a position, itself included."""
     position: Int32
@@ -191,10 +193,11 @@ class Epoch:
         if buffer.chosen is not None:
             is_example &= buffer.chosen[flat + 1]
         label = flat[is_example] + 1
-        offset = (pieces.start - buffer.local[part])[which[is_example]]
-        place = (label if buffer.source is None else buffer.source[label]) + offset
+        offset = (pieces.start - buffer.local[part])[which]  # from places in the buffer to places in the log
+        watch, place = buffer.places(flat) + offset, buffer.places(label) + offset[is_example]
         return Batch(
             watched=_filled(buffer.items[flat], rows * length, position).reshape(length, rows),
+            watch=_filled(watch, rows * length, position).reshape(length, rows),
             depth=_filled((within + 1).astype(np.int32), rows * length, position).reshape(length, rows),
             position=_filled(position[is_example].astype(np.int32), examples),
             label=_filled(buffer.items[label], examples),

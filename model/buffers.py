@@ -124,6 +124,10 @@ class Buffer:
         """The number of batches."""
         return int(self.slots.batch[-1]) + 1 if len(self.slots.batch) else 0
 
+    def places(self, shuffled: Int64) -> Int64:
+        """Where watches were before they were shuffled."""
+        return shuffled if self.source is None else self.source[shuffled]
+
     def _examples(self) -> Int64:
         """[pieces] examples of each piece that the cap leaves."""
         p, start = self.pieces, self.local + 1

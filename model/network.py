@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.encoders import encode
+from model import encoders
 from model.hierarchical import linear_item_vectors
 from model.huffman import HuffmanTree
 from watchnext.config import ModelConfig
-from watchnext.features import POWERS, REALS, FeatureSpec, Float32
+from watchnext.encoders import GAPS, parts
+from watchnext.features import GAP_BUCKETS, POWERS, REALS, FeatureSpec, Float32
 from watchnext.histories import Int64
-from watchnext.tower import UserTower, parts, uses_context, uses_example_age, uses_searches
+from watchnext.tower import UserTower, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
 Dense = dict[str, Tensor]
@@ -59,7 +60,9 @@ class Network:
     def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
         config = self.config
         width = config.dim * (parts(config) + uses_searches(config, self.features))
-        values = {}
+        values = encoders.initial(config, rng)
+        if config.time_gaps:
+            values[GAPS] = np.zeros((GAP_BUCKETS, config.dim), np.float32)
         if uses_context(config, self.features):
             for name, known in (("country", self.features.countries), ("device", self.features.devices)):
                 values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
@@ -81,19 +84,28 @@ class Network:
         """[items + 1, dim] the embeddings that the encoder reads."""
         return self.tables["item" if self.config.tied else "watched"]
 
-    def states(self, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+    def states(
+        self, dense: Dense, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None, gaps: Tensor | None = None
+    ) -> Tensor:
         """The encoder's state after each position.
 
         Args:
+            dense: values of `self.dense`.
             x: [length, rows, dim] embeddings of the watched items.
             depth: [length, rows] as in `batches.Batch`.
             kept: factors of dropout from `dropout_factors`; None outside training.
+            gaps: [length, rows] as in `prepare.Prepared`; None without `time_gaps`.
 
         Returns [length * rows, parts * dim].
         """
+        if gaps is not None:
+            one_hot = tf.one_hot(gaps - 1, GAP_BUCKETS - 1)  # of which a product is faster than a gather in XLA
+            x += tf.tensordot(one_hot, dense[GAPS][1:], 1)
         if kept:
             x *= tf.reshape(kept[0], [*x.shape[:2], 1])
-        return tf.reshape(encode(self.config, x, depth), [-1, parts(self.config) * self.config.dim])
+        config = self.config
+        state = encoders.encode(config, dense, x, depth, kept[1 + len(config.tower) :] if kept else ())
+        return tf.reshape(state, [-1, parts(config) * config.dim])
 
     def user_vectors(self, dense: Dense, state: Tensor, context: Dense, kept: list[Tensor] | None = None) -> Tensor:
         """User vectors of examples; `watchnext.tower` is the numpy twin.
@@ -209,12 +221,14 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
         sizes: positions and examples of the batch.
         seed: [2] integers; the same seed gives the same factors.
 
-    Returns [positions, 1], then [examples, units] for each layer of the tower; nothing for rate 0.
+    Returns [positions, 1], then [examples, units] for each layer of the tower, then those of `encoders.drops`;
+    nothing for rate 0.
     """
     least = round(256 * rate)
     if not least:
         return []
     shapes = [[sizes[0], 1], *([sizes[1], width] for width in config.tower)]
+    shapes += [[sizes[0], config.dim]] * encoders.drops(config)
     factors = []
     for i, (rows, columns) in enumerate(shapes):
         count = -(-rows * columns // 4)

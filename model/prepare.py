@@ -11,7 +11,7 @@ from model.huffman import HuffmanTree, Paths
 from model.sampler import NegativeSampler
 from model.searches import Bags, touched
 from watchnext.config import ModelConfig
-from watchnext.features import FeatureSpec, Float32
+from watchnext.features import FeatureSpec, Float32, gap_buckets
 from watchnext.histories import Int32, Int64
 from watchnext.inputs import UserInputs
 from watchnext.tower import uses_context, uses_example_age, uses_searches
@@ -26,6 +26,8 @@ class Prepared(NamedTuple):
     """[length, rows] places in `rows`."""
     depth: Int32
     """[length, rows] as in `Batch`."""
+    gaps: Int32 | None
+    """[length, rows] buckets of the time to the next watch, 0 for padding; None without `time_gaps`."""
     position: Int32
     """[examples] as in `Batch`."""
     label: Int32
@@ -74,6 +76,7 @@ class Preparer:
             rows=rows,
             watched=watched.reshape(batch.watched.shape),
             depth=batch.depth,
+            gaps=self.gaps(batch) if self.model.time_gaps else None,
             position=batch.position,
             label=label,
             negative=drawn,
@@ -85,6 +88,12 @@ class Preparer:
             paths=paths,
             nodes=nodes,
         )
+
+    def gaps(self, batch: Batch) -> Int32:
+        """[length, rows] the bucket of the time from each watch to the next one of its user, 0 for padding."""
+        times = self.inputs.histories.times
+        place = np.where(batch.depth > 0, batch.watch, 0)
+        return np.where(batch.depth > 0, gap_buckets(times[place + 1] - times[place]), 0).astype(np.int32)
 
     def context(self, batch: Batch) -> dict[str, Int32 | Float32]:
         """The features of every example that the network reads."""

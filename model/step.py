@@ -106,7 +106,8 @@ class Trainer:
         context = dict(batch.context)
         if batch.searches is not None:
             context["search"] = tf.matmul(batch.searches.weights, tables["search"])
-        state = tf.gather(self._states(tf.gather(watched, batch.watched), batch.depth, kept), batch.position)
+        states = self._states(dense, tf.gather(watched, batch.watched), batch.depth, kept, batch.gaps)
+        state = tf.gather(states, batch.position)
         users = network.user_vectors(dense, state, context, kept)
         total = tf.reduce_sum(self._losses(batch, tables, users) * batch.weight)
         return total / tf.maximum(tf.reduce_sum(batch.weight), 1.0)

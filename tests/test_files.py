@@ -158,7 +158,7 @@ def test_settings_are_changed_by_name_and_typed() -> None:
         ("dim", "Give NAME=VALUE"),
         ("dim=0", "greater than or equal to 1"),
         ("dim=many", "valid integer"),
-        ("encoder=lstm", "'mean' or 'decay'"),
+        ("encoder=lstm", "'mean', 'decay' or 'attention'"),
         ("dropout=1", "less than 1"),
         ("decays=0.5,2", "less than or equal to 1"),
     ],
@@ -166,6 +166,14 @@ def test_settings_are_changed_by_name_and_typed() -> None:
 def test_impossible_settings_are_refused_with_the_cure(setting: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         changed(preset("default"), [setting])
+
+
+def test_heads_must_divide_the_dimensions_of_attention_and_of_nothing_else() -> None:
+    with pytest.raises(UsageError, match="dim, now 30, must be a multiple of it"):
+        changed(preset("default"), ["encoder=attention", "dim=30", "attention_heads=4"])
+    with pytest.raises(ValidationError):
+        ModelConfig(encoder="attention", dim=9)
+    assert ModelConfig(dim=9).attention_heads == 2
 
 
 def test_unknown_presets_and_fields_are_refused() -> None:

@@ -23,11 +23,13 @@ def test_no_watch_or_search_of_the_future_or_of_another_user(
     histories, searches = stream(watched, 1), stream(searched, 1000)
     users = np.array([1, 2, 3], np.int32)
     ends = np.array([data.draw(st.integers(0, len(t))) for t in watched], np.int64)
-    found = UserInputs(histories, None, searches, window_end=20).at(users, ends)
+    found = UserInputs(histories, None, searches, window_end=20).at(users, ends, now=33)
     assert found.tokens is not None
     for row, (user, end) in enumerate(zip(users.tolist(), ends.tolist(), strict=True)):
         times = watched[user - 1]
         assert found.histories[row].tolist() == histories[user][:end].tolist()
+        assert found.times[row].tolist() == times[:end]
+        assert found.asked[row] == (33 if end == len(times) else times[end])
         own = list(zip(searches[user].tolist(), searched[user - 1], strict=True))
         if end == len(times):  # asked after everything
             assert found.tokens[row].tolist() == [token for token, _ in own]
@@ -52,3 +54,11 @@ def test_without_searches_there_are_no_tokens() -> None:
     inputs = UserInputs(Histories.of([[4, 5]]))
     assert inputs.token_ends().tolist() == [0, 0]
     assert inputs.at(np.array([1], np.int32), np.array([1])).tokens is None
+
+
+def test_after_a_whole_history_the_moment_is_the_end_of_the_training_window_unless_told() -> None:
+    inputs = UserInputs(Histories.of([[4, 5]], [[10, 20]]), window_end=50)
+    user, ends = np.array([1], np.int32), np.array([2])
+    assert inputs.at(user, ends).asked.tolist() == [50]
+    assert inputs.at(user, ends, now=70).asked.tolist() == [70]
+    assert inputs.at(user, ends - 1).asked.tolist() == [20]

@@ -14,10 +14,11 @@ from model.prepare import Preparer
 from model.sampler import NegativeSampler
 from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.encoders import lag_weights
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import user_inputs
-from watchnext.tower import UserTower, lag_weights
+from watchnext.tower import UserTower
 
 USERS = pa.table(
     [
@@ -37,6 +38,16 @@ CONFIGS = [
         [("cosine", {"tied": True}), ("dot", {"tied": False, "bias": True, "output_relu": True})],
     )
 ]
+CONFIGS += [
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", learned_decays=True),
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", learned_decays=True),
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", time_gaps=True),
+    ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", time_gaps=True),
+    ModelConfig(dim=8, tower=(16,), history=6, encoder="attention", attention_heads=1, attention_blocks=2),
+    ModelConfig(
+        dim=8, tower=(16,), history=50, encoder="attention", attention_heads=4, attention_blocks=2, decays=()
+    ),
+]
 
 
 SEARCHES = Histories.of([[1, 2, 3], [4] * 70 + [2, 1], [], [7]], [[1, 1, 90], [*range(72)], [], [0]])
@@ -47,7 +58,9 @@ SEARCHES = Histories.of([[1, 2, 3], [4] * 70 + [2, 1], [], [7]], [[1, 1, 90], [*
 def test_numpy_equals_tensorflow_for_every_example(config: ModelConfig, everything: bool) -> None:
     rng = np.random.default_rng(1)
     rows = [rng.integers(1, 30, n).tolist() for n in (3, 200, 7, 1)]
-    histories = Histories.of(rows)
+    histories = Histories.of(
+        rows, [np.cumsum(rng.integers(0, 2 ** rng.integers(0, 20), len(r))).tolist() for r in rows]
+    )
     config = config.model_copy(update={"example_age": everything})
     features = FeatureSpec.fit(USERS, 7, histories.times) if everything else FeatureSpec()
     inputs = user_inputs(features, histories, USERS, SEARCHES if everything else None)
@@ -77,7 +90,8 @@ def every_example(network: Network, preparer: Preparer, batch: Batch) -> Float32
     if "search" in network.tables:
         bags = preparer.bags(batch)
         context["search"] = bags.weights @ tf.gather(network.tables["search"], bags.tokens)
-    state = tf.gather(network.states(x, batch.depth), batch.position)
+    gaps = preparer.gaps(batch) if network.config.time_gaps else None
+    state = tf.gather(network.states(network.dense, x, batch.depth, gaps=gaps), batch.position)
     vectors: Float32 = network.user_vectors(network.dense, state, context).numpy()
     return vectors
 
@@ -123,7 +137,7 @@ def test_encoder_by_hand() -> None:
 
 
 def test_mean_encoder_weighs_the_last_watches_alike() -> None:
-    assert lag_weights(ModelConfig(encoder="mean", history=3)).tolist() == [[1, 1, 1]]
+    assert lag_weights(ModelConfig(encoder="mean", history=3), {}).tolist() == [[1, 1, 1]]
 
 
 def test_a_bias_is_one_more_dimension_whose_dot_product_adds_it() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from watchnext.errors import UsageError
 
@@ -42,11 +42,23 @@ class ModelConfig(Closed):
 
     dim: int = Field(64, ge=1)
     """Dimensions of embeddings, user vectors and item vectors."""
-    encoder: Literal["mean", "decay"] = "decay"
-    """How a history becomes one vector: `mean` of the last watches (paper, 3.2), or `decay`: several means whose
-    weights fall with the distance from now, side by side with the last watch."""
+    encoder: Literal["mean", "decay", "attention"] = "decay"
+    """How a history becomes one vector: `mean` of the last watches (paper, 3.2); `decay`: several means whose
+    weights fall with the distance from now, side by side with the last watch; or `attention`: beside these means
+    causal self-attention, whose weights follow from the watches themselves."""
     decays: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.8, 0.95)
-    """Encoder `decay`: how much a watch weighs against the one after it."""
+    """Encoders `decay` and `attention`: how much a watch weighs against the one after it, a mean for each. Heads of
+    attention begin with them, in turn."""
+    learned_decays: bool = False
+    """Encoders `decay` and `attention`: whether training changes the decays; 1 then starts just below."""
+    attention_blocks: int = Field(1, ge=1, le=2)
+    """Encoder `attention`: how many blocks follow one another. Two see half as far each, so that both together
+    see `history` watches."""
+    attention_heads: int = Field(2, ge=1, validate_default=True)
+    """Encoder `attention`: how many weightings of the past a block has; `dim` is divided among them."""
+    time_gaps: bool = False
+    """Whether the encoder is told how long after each watch the next one came, and after the last one the moment of
+    asking: an embedding of the time's power of two is added to the watch's. Needs a log with real times."""
     history: int = Field(50, ge=1)
     """How many of the last watches the encoder sees (paper, 3.2: 50)."""
     tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)
@@ -74,6 +86,14 @@ class ModelConfig(Closed):
     example_age: bool = False
     """Whether the tower is told in training how old an example is, and 0 at serving, so that it does not prefer what
     was popular in the middle of the training window (paper, 3.3). Needs a log with real times."""
+
+    @field_validator("attention_heads")
+    @classmethod
+    def _heads_divide_dim(cls, heads: int, fields: ValidationInfo) -> int:
+        dim = fields.data.get("dim", heads)
+        if fields.data.get("encoder") == "attention" and dim % heads:
+            raise ValueError(f"dim, now {dim}, must be a multiple of it")
+        return heads
 
 
 class TrainingConfig(Closed):

@@ -24,6 +24,8 @@ QUANTILES = 101
 GENDERS = {"f": 0.0, "female": 0.0, "m": 1.0, "male": 1.0}
 REALS = 6
 """Columns of `ContextArrays.reals`: age known, age, age squared, root of age, gender, logged in."""
+GAP_BUCKETS = 33
+"""Buckets of `gap_buckets`: unknown, and powers of two up to 68 years."""
 POWERS = 3
 """Columns of a continuous feature: itself, its square, its root."""
 
@@ -157,6 +159,18 @@ def continuous(values: NDArray[np.float64], quantiles: tuple[float, ...]) -> Flo
     """
     x = np.interp(values, quantiles, np.linspace(0, 1, len(quantiles)))
     return np.column_stack([x, x**2, np.sqrt(x)]).astype(np.float32)
+
+
+def gap_buckets(seconds: Int64) -> Int32:
+    """The number of binary digits of 1 + the seconds from a watch to what came next; negative ones count as 0.
+
+    Bucket 0 is left for unknown gaps.
+
+    >>> gap_buckets(np.array([-5, 0, 1, 2, 3, 3600, 10**12])).tolist()
+    [1, 1, 2, 2, 3, 12, 32]
+    """
+    digits = np.frexp(1.0 + np.maximum(seconds, 0))[1]
+    return np.minimum(digits, GAP_BUCKETS - 1).astype(np.int32)
 
 
 def _quantiles(values: NDArray[Any]) -> tuple[float, ...]:

@@ -21,6 +21,10 @@ class TowerInputs(NamedTuple):
     """[users] numbers of search tokens in time order; None without searches."""
     example_age: Int64
     """[users] seconds from the moment of asking to the end of the training window, 0 after it."""
+    times: list[Int64]
+    """[users] seconds since 1970 of the watches in `histories`."""
+    asked: Int64
+    """[users] seconds since 1970 of the moment of asking."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class UserInputs:
     searches: Histories | None = None
     window_end: int = 0
 
-    def at(self, users: Int32, ends: Int64) -> TowerInputs:
+    def at(self, users: Int32, ends: Int64, now: int | None = None) -> TowerInputs:
         """What was known of some users when they came for the watch after their first `ends` ones.
 
         The moment of asking is the time of that watch; after a whole history it is later than everything. Searches
@@ -48,6 +52,8 @@ class UserInputs:
         Args:
             users: [users] user numbers.
             ends: [users] how many of each user's first watches may be looked at.
+            now: seconds since 1970, the moment of asking after whole histories; None is the end of the training
+                window.
         """
         h = self.histories
         places = h.offsets[users] + ends
@@ -55,11 +61,18 @@ class UserInputs:
         age = np.zeros(len(users), np.int64)
         moments = h.times[places[~whole]]
         age[~whole] = np.maximum(self.window_end - moments, 0)
+        asked = np.full(len(users), self.window_end if now is None else now, np.int64)
+        asked[~whole] = moments
+        ranges = [
+            slice(first, place) for first, place in zip(h.offsets[users].tolist(), places.tolist(), strict=True)
+        ]
         return TowerInputs(
-            [h.items[h.offsets[u] : place] for u, place in zip(users.tolist(), places.tolist(), strict=True)],
+            [h.items[range_] for range_ in ranges],
             None if self.context is None else self.context.rows(users),
             None if self.searches is None else self._tokens(self.searches, users, places, whole),
             age,
+            [h.times[range_] for range_ in ranges],
+            asked,
         )
 
     def _tokens(self, searches: Histories, users: Int32, places: Int64, whole: np.ndarray) -> list[Int32]:

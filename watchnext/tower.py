@@ -1,13 +1,6 @@
 """From histories and contexts to user vectors, in numpy, on exported weights: serving needs no TensorFlow.
 
 Equal to `model.network` up to float rounding (1e-5), which a test holds. Nothing here knows of TensorFlow.
-
-The encoder makes of the last watches one or more weighted means, the parts of its state:
-
-    part_k = sum_j w_k[j] x_j / sum_j w_k[j],    j = 0 for the last watch, 1 for the one before, ...
-
-with w = 1 (encoder `mean`, paper 3.2), or w_k[j] = decay_k^j for each decay and w = (1, 0, 0, ...), the last watch
-(encoder `decay`). A part with weights decay^j is a linear recurrence: one more watch updates it in O(1).
 """
 
 from collections.abc import Sequence
@@ -16,26 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from watchnext.config import ModelConfig
+from watchnext.encoders import encode, last_gaps
 from watchnext.features import ContextArrays, FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
-
-
-def lag_weights(config: ModelConfig) -> Float32:
-    """[parts, history] how much the watch j places before the last weighs in each part of the state.
-
-    >>> lag_weights(ModelConfig(encoder="decay", decays=(0.5,), history=3)).tolist()
-    [[1.0, 0.5, 0.25], [1.0, 0.0, 0.0]]
-    """
-    lags = np.arange(config.history)
-    if config.encoder == "mean":
-        return np.ones((1, config.history), np.float32)
-    decayed = [decay**lags for decay in config.decays]
-    return np.array([*decayed, lags == 0], np.float32)
-
-
-def parts(config: ModelConfig) -> int:
-    """How many vectors the encoder's state has."""
-    return 1 if config.encoder == "mean" else len(config.decays) + 1
 
 
 def uses_context(config: ModelConfig, features: FeatureSpec) -> bool:
@@ -75,6 +51,8 @@ class UserTower:
         context: ContextArrays | None = None,
         tokens: Sequence[Int32] | None = None,
         example_age: Int64 | None = None,
+        times: Sequence[Int64] | None = None,
+        asked: Int64 | None = None,
     ) -> Float32:
         """[users, dim] one vector for each history, which may be empty.
 
@@ -83,8 +61,23 @@ class UserTower:
             context: [users] rows of features; None where nothing is known.
             tokens: [users] numbers of search tokens in time order; None where nobody searched.
             example_age: [users] seconds before the end of the training window; None is 0, as at serving.
+            times: [users] seconds since 1970 of each watch; None is unknown.
+            asked: [users] seconds since 1970 of the moment of asking; needed with times, and only with `time_gaps`.
         """
-        state = self._encode(histories)  # [users, parts, dim]
+        gaps = None
+        if self.config.time_gaps and times is not None and asked is not None:
+            gaps = last_gaps(times, asked, self.config.history)
+        state = encode(self.config, self.weights, self.watched, histories, gaps)
+        return self.from_states(state, context, tokens, example_age)
+
+    def from_states(
+        self,
+        state: Float32,
+        context: ContextArrays | None = None,
+        tokens: Sequence[Int32] | None = None,
+        example_age: Int64 | None = None,
+    ) -> Float32:
+        """[users, dim] one vector for each state of the encoder, [users, parts, dim]; see `user_vectors`."""
         inputs = [state.reshape(len(state), -1)]
         if self.searched is not None:
             inputs.append(self._search(self.searched, tokens or [np.zeros(0, np.int32)] * len(state)))
@@ -110,18 +103,6 @@ class UserTower:
         if self.config.bias:
             u = np.concatenate([u, np.ones((len(u), 1), u.dtype)], 1)
         return np.ascontiguousarray(u, np.float32)
-
-    def _encode(self, histories: Sequence[Int32]) -> Float32:
-        window = self.config.history
-        recent = np.zeros((len(histories), window), np.int32)  # column j: the watch j places before the last
-        for row, history in zip(recent, histories, strict=True):
-            last = history[-window:][::-1]
-            row[: len(last)] = last
-        x = self.watched[recent] * (recent > 0)[..., None]
-        weights = lag_weights(self.config)[None] * (recent > 0)[:, None]  # [users, parts, window]
-        total = np.maximum(weights.sum(-1, keepdims=True), 1e-9)
-        state: Float32 = np.matmul(weights / total, x)
-        return state
 
     def _search(self, searched: Float32, tokens: Sequence[Int32]) -> Float32:
         """[users, dim] the mean of the last tokens' embeddings, 0 where there is none."""
