@@ -1,5 +1,6 @@
 """The commands from a log to an evaluation: ingest, train, evaluate, settings; interrupted and wrongly used, too."""
 
+import json
 import shlex
 import signal
 import subprocess
@@ -64,6 +65,9 @@ def test_refit_trains_on_everything_and_cannot_be_evaluated(work: Path) -> None:
     run("train", work / "corpus", "--to", work / "all", "--refit", "--epochs", "2", *SMALL)
     export = Export.open(work / "all")
     assert export.item_counts.sum() == 150 * 8
+    for run_, epochs in (("fit", 2), ("refit", export.manifest.epochs)):
+        lines = (work / "all.logs" / run_ / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines if '"kind": "epoch"' in line] == [*range(1, epochs + 1)]
     with pytest.raises(UsageError, match="no test part"):
         run("evaluate", work / "all")
 
