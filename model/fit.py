@@ -24,6 +24,25 @@ from watchnext.tower import UserTower
 METRIC = "ndcg@10"
 """The validation metric that early stopping watches."""
 
+
+class Stopped(Exception):  # noqa: N818  (nothing is wrong)
+    """Raised by one of the `Hooks` to end training for now: a checkpoint is written first, so that it can go on."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What training calls as it goes. Each may raise `Stopped`, or anything else, to end it.
+
+    Args:
+        step: called after every step.
+        epoch: called after every epoch, once it is in a checkpoint, with how many epochs there were and the metrics
+            of the best of them.
+    """
+
+    step: Callable[[], None] = lambda: None
+    epoch: Callable[[int, dict[str, float]], None] = lambda number, metrics: None
+
+
 Validate = Callable[[Float32, UserTower], dict[str, float]]
 """From item vectors and a tower to metrics, among them `METRIC`."""
 
@@ -71,6 +90,7 @@ class Run:
     trainer: Trainer
     builder: BatchBuilder
     prepare: Preparer
+    hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
 
@@ -81,6 +101,7 @@ class Run:
             self._epoch(epoch, options, bar)
             self._end_of_epoch(len(epoch))
             self.save()
+            self.hooks.epoch(self.progress.epoch, dict(self.progress.best_metrics))
 
     def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
         start = self.progress.batch
@@ -98,6 +119,7 @@ class Run:
             if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
                 self.save()
                 saved = time.monotonic()
+            self.hooks.step()
         bar.remove_task(task)
 
     def _prepared(self, epoch: Epoch, start: int) -> Iterator[Prepared]:
@@ -153,6 +175,7 @@ def fit(
     bar: ProgressBar,
     validate: Validate | None = None,
     fingerprint: str = "",
+    hooks: Hooks | None = None,
 ) -> Fitted:
     """Fit a network.
 
@@ -160,6 +183,7 @@ def fit(
         validate: called after each epoch; early stopping keeps the weights with its best `METRIC`. Without it the
             last epoch's weights are kept.
         fingerprint: of the corpus, so that a run is not resumed on another one.
+        hooks: called as training goes.
 
     Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
     an unfinished run is in the way and `options.resume` is not set.
@@ -179,11 +203,12 @@ def fit(
         Trainer(network, config),
         builder,
         Preparer(sampler, config.negatives, model, data.features, data.inputs),
+        hooks or Hooks(),
     )
     _resume(run, options)
     try:
         run.epochs(options, bar)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         run.save()
         raise
     network.set_arrays(run.best)

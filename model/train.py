@@ -8,7 +8,7 @@ from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
 from model.checkpoint import CheckpointStore
-from model.fit import Fitted, TrainingData, Validate, fit
+from model.fit import Fitted, Hooks, TrainingData, Validate, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
 from watchnext.features import FeatureSpec, Float32
@@ -39,6 +39,7 @@ class Plan:
         validate: judges an epoch on the validation part; None trains all epochs.
         refit: after early stopping, fit again on all watches for as many epochs as were best. The metrics in the
             export are then those of the first fit.
+        hooks: called as the first fit goes.
     """
 
     model: ModelConfig
@@ -46,6 +47,7 @@ class Plan:
     holdout: Holdout
     validate: Validate | None
     refit: bool = False
+    hooks: Hooks | None = None
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -53,15 +55,29 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
 
     Checkpoints go to two folders below `options.checkpoints`, one for each fit, and are deleted by `clean`.
     """
-    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
-    data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
-    holdout = plan.holdout
-    fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
-    first = options.model_copy(update={"checkpoints": options.checkpoints / FIRST})
-    fitted = fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint)
+    data = training_data(corpus, features, plan)
+    fitted = first_fit(data, corpus, plan, options, bar)
     if plan.refit:
-        fitted = _refit(data, fitted, plan, options, bar, fingerprint)
-    return _export(corpus, inputs, plan, fitted, bar)
+        fitted = _refit(data, fitted, plan, options, bar, _fingerprint(corpus, plan))
+    return _export(corpus, data.inputs, plan, fitted, bar)
+
+
+def training_data(corpus: Corpus, features: FeatureSpec, plan: Plan) -> TrainingData:
+    """What a plan's network is fitted to: the training part of its holdout."""
+    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
+    return TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
+
+
+def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar) -> Fitted:
+    """Fit with early stopping, which is all that a search over settings needs."""
+    first = options.model_copy(update={"checkpoints": options.checkpoints / FIRST})
+    fingerprint = _fingerprint(corpus, plan)
+    return fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint, plan.hooks)
+
+
+def _fingerprint(corpus: Corpus, plan: Plan) -> str:
+    holdout = plan.holdout
+    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
 
 
 def _refit(

@@ -9,6 +9,7 @@ from watchnext.cli.console import Json, err, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
 from watchnext.split import TESTED, HoldoutName
+from watchnext.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
@@ -33,6 +34,10 @@ def train(
             help="Change a setting of the preset: dim=32, tower=256,128. Repeatable; see `watchnext settings`.",
             rich_help_panel=MODEL,
         ),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="The best.json of `watchnext tune`: its preset and settings.", rich_help_panel=MODEL),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -95,11 +100,21 @@ def train(
     )
     if resume and not any(options.checkpoints.glob("*/step-*")):
         err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
-    settings = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
-    chosen = changed(preset(preset_), settings)
+    further = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
+    chosen = _chosen(preset_, settings, further)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed)
     then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
     report(json_, "Trained", facts, to, f"{then} {to}")
+
+
+def _chosen(name: str, settings: Path | None, further: list[str]) -> Preset:
+    """The configuration that the options ask for; a file of settings brings its own preset."""
+    if settings is None:
+        return changed(preset(name), further)
+    tuned = TunedSettings.read(settings)
+    if name not in ("default", tuned.preset):
+        raise UsageError("--preset", f"{name!r} beside settings for {tuned.preset!r}", "Leave one of the two out.")
+    return tuned.chosen(tuple(further))
 
 
 def run(
