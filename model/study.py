@@ -1,4 +1,4 @@
-"""Where a search over settings keeps its trials: an SQLite file of the Optuna library, for one process at a time."""
+"""Where a search over settings keeps its trials: a journal of the Optuna library, for one process at a time."""
 
 import fcntl
 import os
@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from sqlalchemy.exc import DatabaseError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from watchnext.errors import CorruptError, UsageError
 
-DATABASE = "trials.db"
+JOURNAL = "trials.jsonl"
 ABOUT = "about"
 """The study's attribute that says what its trials are about."""
 FEWEST_EPOCHS, REDUCTION = 3, 3
@@ -36,31 +35,34 @@ def opened(folder: Path, about: str, seed: int) -> Iterator[optuna.Study]:
     Raises UsageError if the folder holds something else, another study, or is in use; CorruptError for a broken file.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = folder / DATABASE
+    path = folder / JOURNAL
     if folder.exists() and not path.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         got = "something there that `watchnext tune` did not write"
         raise UsageError(f"target {folder}", got, "Name a new folder, or delete this one.")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(path):
         try:
-            storage = RDBStorage(f"sqlite:///{path.resolve()}")
-        except (DatabaseError, StorageInternalError, RuntimeError, AssertionError) as error:
-            raise CorruptError(str(path), type(error).__name__, "Restore the file, or name a new folder.") from error
-        try:
             study = optuna.create_study(
-                storage=storage,
+                storage=JournalStorage(_journal(path)),
                 study_name="watchnext",
                 direction="maximize",
                 load_if_exists=True,
                 pruner=optuna.pruners.SuccessiveHalvingPruner(FEWEST_EPOCHS, REDUCTION),
             )
-            _check(study, about, folder)
-            drawn = len(study.get_trials(deepcopy=False))
-            study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed + drawn)
-            yield study
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+        except (ValueError, LookupError, TypeError) as error:
+            raise CorruptError(str(path), error, "Restore the file, or name a new folder.") from error
+        _check(study, about, folder)
+        drawn = len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed + drawn)
+        yield study
+
+
+def _journal(path: Path) -> JournalFileBackend:
+    """The file as a journal, after what a process that was killed may have left: half a line, and a lock."""
+    content = path.read_bytes()
+    os.truncate(path, content.rfind(b"\n") + 1)
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    return JournalFileBackend(str(path))
 
 
 def _check(study: optuna.Study, about: str, folder: Path) -> None:

@@ -7,23 +7,27 @@ even by kill -9, goes on where it was: the trial that was at work goes on from i
 import gc
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import Field
 
 from model.fit import METRIC, Stopped
 from model.space import Space, drawn, position
-from watchnext.config import Preset, changed
+from watchnext.config import Closed, Preset, changed
 from watchnext.errors import TrainingError, UsageError, WatchnextError
 
 MOST_RETRIES = 2
 """A trial that was interrupted so often without an epoch more is given up: it may be what ends the process."""
 MOST_FAILURES = 5
 """So many failed trials in a row, none before them having trained an epoch, end the search with their error."""
+
+FACTS = "facts"
+"""The attribute of a trial that holds all that is known of it."""
 
 STATES = {
     TrialState.COMPLETE: "trained",
@@ -33,31 +37,55 @@ STATES = {
 }
 
 
+class Facts(Closed):
+    """What is kept of a trial beside what Optuna keeps."""
+
+    settings: tuple[str, ...] = ()
+    """What it changed in the preset, as `name=value`."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Of its best epoch; nothing before the end of the first."""
+    epochs: int = 0
+    """Passes trained."""
+    seconds: float = 0.0
+    """Wall time it took; what an earlier trial of the same settings took is not in it."""
+    error: str = ""
+    """Why it failed."""
+    preset: bool = False
+    """Whether it is the preset itself."""
+    again: int | None = None
+    """The trial that was interrupted and that this one goes on with."""
+    origin: int | None = None
+    """The first of the trials that go on with one another."""
+    inherited: int = 0
+    """Epochs of the trial that it goes on with."""
+    retries: int = 0
+    """How many trials in a row were interrupted without an epoch more."""
+
+    def following(self, number: int) -> "Facts":
+        """Of the trial that goes on with this one, which has a number."""
+        return self.model_copy(
+            update={
+                "seconds": 0.0,
+                "again": number,
+                "origin": number if self.origin is None else self.origin,
+                "inherited": self.epochs,
+                "retries": self.retries + 1 if self.epochs <= self.inherited else 0,
+            }
+        )
+
+
 @dataclass(frozen=True)
 class Tried:
-    """What became of one trial.
-
-    Args:
-        settings: what it changed in the preset, as `name=value`; nothing for the preset itself.
-        state: one of `STATES`.
-        metrics: of its best epoch; nothing before the end of the first.
-        epochs: passes it trained.
-        seconds: wall time it took.
-        error: why it failed.
-    """
+    """What became of one trial; `state` is one of `STATES`."""
 
     number: int
-    settings: tuple[str, ...]
     state: str
-    metrics: dict[str, float]
-    epochs: int
-    seconds: float
-    error: str = ""
+    facts: Facts
 
     @property
     def metric(self) -> float:
-        """What trials are compared by; minus infinity before the first epoch has ended."""
-        return self.metrics.get(METRIC, -float("inf"))
+        """What trials are compared by. Raises KeyError before the first epoch has ended."""
+        return self.facts.metrics[METRIC]
 
 
 class Attempt:
@@ -68,9 +96,19 @@ class Attempt:
         deadline: by `clock`, when the search's time is over.
     """
 
-    def __init__(self, trial: Trial, checkpoints: Path, deadline: float, clock: Callable[[], float]) -> None:
-        self.trial, self.checkpoints, self._deadline, self._clock = trial, checkpoints, deadline, clock
+    def __init__(
+        self, trial: Trial, facts: Facts, checkpoints: Path, deadline: float, clock: Callable[[], float]
+    ) -> None:
+        self.facts, self.checkpoints = facts, checkpoints
+        self._trial, self._deadline, self._clock = trial, deadline, clock
         self._begun = clock()
+        self._reported: set[int] = set()
+
+    def inherit(self, reported: Mapping[int, float]) -> None:
+        """Report what an earlier trial of the same settings did: metrics by epoch."""
+        for epoch, value in reported.items():
+            self._reported.add(epoch)
+            self._trial.report(value, epoch)
 
     def step(self) -> None:
         """Raise Stopped when the time is over."""
@@ -80,14 +118,16 @@ class Attempt:
     def epoch(self, number: int, metrics: dict[str, float]) -> None:
         """Note the best metrics so far. Raises TrialPruned if the trial is worse than others at this epoch."""
         self.note(metrics=metrics, epochs=number)
-        self.trial.report(metrics[METRIC], number)
-        if self.trial.should_prune():
+        if number not in self._reported:  # unless trained again, since the checkpoint of it was lost
+            self._reported.add(number)
+            self._trial.report(metrics[METRIC], number)
+        if self._trial.should_prune():
             raise optuna.TrialPruned
 
     def note(self, **facts: Any) -> None:
         """Keep facts of the trial, and the time it took so far."""
-        for name, fact in {**facts, "seconds": self._clock() - self._begun}.items():
-            self.trial.set_user_attr(name, fact)
+        self.facts = self.facts.model_copy(update={**facts, "seconds": self._clock() - self._begun})
+        self._trial.set_user_attr(FACTS, self.facts.model_dump())
 
 
 Train = Callable[[Preset, Attempt], dict[str, float]]
@@ -112,14 +152,17 @@ class Search:
     advance: Callable[[float], None] = lambda _: None
     clock: Callable[[], float] = field(default=time.monotonic)
 
-    def run(self, train: Train, seconds: float) -> None:
+    def run(self, train: Train, seconds: float, most: int | None = None) -> None:
         """Try settings until all trials together, those of earlier calls included, took so many seconds.
+
+        Args:
+            most: also end after so many trials, when given.
 
         Raises TrainingError when nothing but failures comes.
         """
         self._take_up()
         failures: list[str] = []
-        while self.spent() < seconds:
+        while self.spent() < seconds and (most is None or len(self.tried()) < most):
             self.advance(self.spent())
             trial = self.study.ask()
             attempt = self._attempt(trial, seconds)
@@ -134,14 +177,14 @@ class Search:
                 attempt.note(error=str(error))
                 self._end(trial, attempt, state=TrialState.FAIL)
                 failures.append(str(error))
-            if len(failures) >= MOST_FAILURES and not any(tried.metrics for tried in self.tried()):
+            if len(failures) >= MOST_FAILURES and not any(tried.facts.metrics for tried in self.tried()):
                 raise TrainingError("all trials", failures[-1], "Change --set or --space.")
         self.advance(self.spent())
 
     def _try(self, train: Train, trial: Trial, attempt: Attempt) -> None:
-        own = trial.user_attrs.get("preset", False)
+        own = attempt.facts.preset
         settings = drawn(self.space, trial) if not own or position(self.space, self.base) else []
-        attempt.note(settings=[] if own else settings)
+        attempt.note(settings=() if own else tuple(settings))
         metrics = train(self.base if own else changed(self.base, settings), attempt)
         attempt.note(metrics=metrics)
         self._end(trial, attempt, value=metrics[METRIC])
@@ -156,73 +199,52 @@ class Search:
 
     def _attempt(self, trial: Trial, seconds: float) -> Attempt:
         """The trial at work, with all that an earlier one of the same settings reported before it was interrupted."""
-        facts, deadline = trial.user_attrs, self.clock() + seconds - self.spent()
-        folder = self.folder / f"trial-{facts.get('origin', trial.number):04d}"
-        if "again" in facts:
-            earlier = self.study.get_trials(deepcopy=False)[facts["again"]]
-            for epoch, value in earlier.intermediate_values.items():
-                trial.report(value, epoch)
-            for name in ("metrics", "epochs"):
-                if name in earlier.user_attrs:
-                    trial.set_user_attr(name, earlier.user_attrs[name])
-        return Attempt(trial, folder, deadline, self.clock)
+        facts, deadline = _facts(trial), self.clock() + seconds - self.spent()
+        attempt = Attempt(trial, facts, self._checkpoints(trial), deadline, self.clock)
+        if facts.again is not None:
+            attempt.inherit(self._trials()[facts.again].intermediate_values)
+        return attempt
+
+    def _checkpoints(self, trial: Trial) -> Path:
+        origin = _facts(trial).origin
+        return self.folder / f"trial-{trial.number if origin is None else origin:04d}"
 
     def _take_up(self) -> None:
         """Queue the preset itself in a new study, and whatever was interrupted in an old one."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self._trials()
         if not trials:
-            self.study.enqueue_trial(position(self.space, self.base) or {}, {"preset": True})
-        again = {trial.user_attrs.get("again") for trial in trials}
+            self._queue(position(self.space, self.base) or {}, Facts(preset=True))
+        again = {_facts(trial).again for trial in trials}
         for trial in trials:
             if trial.state == TrialState.RUNNING:
-                if trial.number not in again and _retries(trial) <= MOST_RETRIES:
-                    self.study.enqueue_trial(trial.params, _inherited(trial))
+                following = _facts(trial).following(trial.number)
+                if trial.number not in again and following.retries <= MOST_RETRIES:
+                    self._queue(trial.params, following)
                 self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def _queue(self, params: dict[str, Any], facts: Facts) -> None:
+        self.study.enqueue_trial(params, {FACTS: facts.model_dump()})
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
 
     def spent(self) -> float:
         """Seconds that all trials took so far."""
-        return sum(float(t.user_attrs.get("seconds", 0.0)) for t in self.study.get_trials(deepcopy=False))
+        return sum(_facts(trial).seconds for trial in self._trials())
 
     def tried(self) -> list[Tried]:
         """All trials in their order; of one that was interrupted and taken up again, only the last."""
-        trials = self.study.get_trials(deepcopy=False)
-        again = {trial.user_attrs.get("again") for trial in trials}
-        return [_tried(t) for t in trials if t.state in STATES and t.number not in again]
+        again = {_facts(trial).again for trial in self._trials()}
+        shown = [t for t in self._trials() if t.state in STATES and t.number not in again]
+        return [Tried(trial.number, STATES[trial.state], _facts(trial)) for trial in shown]
 
     def best(self) -> Tried:
         """The trial with the best metric, whether it was trained to its end or not. Raises UsageError for none."""
-        found = max((t for t in self.tried() if t.metrics), key=lambda t: t.metric, default=None)
+        found = max((t for t in self.tried() if t.facts.metrics), key=lambda t: t.metric, default=None)
         if found is None:
             raise UsageError("--minutes", "no epoch trained in this time", "Give more minutes.")
         return found
 
 
-def _retries(trial: FrozenTrial) -> int:
-    """How often the trial would have been taken up without an epoch more, once it is again."""
-    facts = trial.user_attrs
-    stuck = facts.get("epochs", 0) <= facts.get("inherited", 0)
-    return int(facts.get("retries", 0)) + 1 if stuck else 0
-
-
-def _inherited(trial: FrozenTrial) -> dict[str, Any]:
-    facts = trial.user_attrs
-    return {
-        "preset": facts.get("preset", False),
-        "origin": facts.get("origin", trial.number),
-        "again": trial.number,
-        "retries": _retries(trial),
-        "inherited": facts.get("epochs", 0),
-    }
-
-
-def _tried(trial: FrozenTrial) -> Tried:
-    facts = trial.user_attrs
-    return Tried(
-        trial.number,
-        tuple(facts.get("settings", ())),
-        STATES[trial.state],
-        facts.get("metrics", {}),
-        facts.get("epochs", 0),
-        facts.get("seconds", 0.0),
-        facts.get("error", ""),
-    )
+def _facts(trial: FrozenTrial | Trial) -> Facts:
+    return Facts.model_validate(trial.user_attrs.get(FACTS, {}))

@@ -1,6 +1,6 @@
 """`watchnext tune`: better settings for a corpus, found within a time."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Trials in the table."""
+TOLD = {"settings", "metrics", "epochs", "seconds", "error"}
+"""What is told to machines of a trial."""
 
 
 def tune(
     corpus: Annotated[Path, typer.Argument(help="Folder written by `watchnext ingest`.")] = Path("work/corpus"),
     minutes: Annotated[float, typer.Option(help="How long all trials together may take.")] = 30,
+    trials: Annotated[int | None, typer.Option(min=1, help="Also end after so many trials.")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the trials, best.json and trials.svg.")] = Path("work/tune"),
     preset_: Annotated[str, typer.Option("--preset", help=f"Where to start: {', '.join(PRESETS)}.")] = "default",
     set_: Annotated[
@@ -76,13 +79,13 @@ def tune(
         opened(to, repr((checksum, held, base.model_dump_json(), around)), base.training.seed) as study,
         progress(not json_) as bar,
     ):
-        search = Search(study, around, base, to / "checkpoints", advance=lambda _: None)
-        _run(search, opened_corpus, held, 60 * minutes, bar)
+        search = Search(study, around, base, to / "checkpoints")
+        _run(search, opened_corpus, held, 60 * minutes, trials, bar)
         tried, best = search.tried(), search.best()
     found = TunedSettings(
         preset=preset_,
-        settings=(*(set_ or []), *best.settings),
-        metrics=best.metrics,
+        settings=(*(set_ or []), *best.facts.settings),
+        metrics=best.facts.metrics,
         holdout=held[0],
         holdout_share=held[1],
         holdout_seed=held[2],
@@ -94,7 +97,12 @@ def tune(
 
 
 def _run(
-    search: "Search", corpus: "Corpus", held: tuple[HoldoutName, float, int], seconds: float, bar: "Progress"
+    search: "Search",
+    corpus: "Corpus",
+    held: tuple[HoldoutName, float, int],
+    seconds: float,
+    most: int | None,
+    bar: "Progress",
 ) -> None:
     from model.fit import METRIC, Hooks
     from model.train import first_fit, training_data
@@ -103,7 +111,7 @@ def _run(
 
     def advance(spent: float) -> None:
         tried = search.tried()
-        best = max((t.metric for t in tried if t.metrics), default=None)
+        best = max((t.metric for t in tried if t.facts.metrics), default=None)
         title = f"trial {len(tried) + 1}" + (f", best {METRIC} {best:.4f}" if best is not None else "")
         bar.update(task, description=f"{title}, seconds", completed=round(min(spent, seconds)))
 
@@ -114,7 +122,7 @@ def _run(
         return first_fit(training_data(corpus, features, plan), corpus, plan, options, bar).metrics
 
     search.advance = advance
-    search.run(train, seconds)
+    search.run(train, seconds, most)
 
 
 def _draw(tried: "list[Tried]", path: Path) -> None:
@@ -124,8 +132,8 @@ def _draw(tried: "list[Tried]", path: Path) -> None:
     from evaluation.plots import Line, lines, svg_file
     from model.fit import METRIC
 
-    judged = [t for t in tried if t.metrics]
-    ended = np.cumsum([t.seconds for t in tried])[[bool(t.metrics) for t in tried]] / 60
+    judged = [t for t in tried if t.facts.metrics]
+    ended = np.cumsum([t.facts.seconds for t in tried])[[bool(t.facts.metrics) for t in tried]] / 60
     metrics = np.array([t.metric for t in judged])
     drawn = [
         Line("best so far", ended, np.maximum.accumulate(metrics)),
@@ -138,18 +146,31 @@ def _draw(tried: "list[Tried]", path: Path) -> None:
 
 def _report(json_: bool, tried: "list[Tried]", found: TunedSettings, corpus: Path, to: Path) -> None:
     if json_:
-        report(True, "", {**found.model_dump(), "trials": [asdict(t) for t in tried]}, to)
+        report(
+            True,
+            "",
+            {
+                **found.model_dump(),
+                "trials": [{"number": t.number, "state": t.state, **t.facts.model_dump(include=TOLD)} for t in tried],
+            },
+            to,
+        )
         return
     from model.fit import METRIC
 
     table = Table("trial", METRIC, "epochs", "seconds", "", "settings", title="Best trials", title_justify="left")
-    for t in sorted((t for t in tried if t.metrics), key=lambda t: -t.metric)[:SHOWN]:
-        settings = " ".join(t.settings) or "the preset"
-        table.add_row(str(t.number), f"{t.metric:.4f}", str(t.epochs), f"{t.seconds:.0f}", t.state, settings)
+    for t in sorted((t for t in tried if t.facts.metrics), key=lambda t: -t.metric)[:SHOWN]:
+        settings = " ".join(t.facts.settings) or "the preset"
+        table.add_row(
+            str(t.number), f"{t.metric:.4f}", str(t.facts.epochs), f"{t.facts.seconds:.0f}", t.state, settings
+        )
     out.print(table)
-    failed = [t for t in tried if t.error]
+    failed = [t for t in tried if t.facts.error]
     if failed:
-        out.print(f"{len(failed)} of {len(tried)} trials failed, the last with: {failed[-1].error}", soft_wrap=True)
+        out.print(
+            f"{len(failed)} of {len(tried)} trials failed, the last with: {failed[-1].facts.error}", soft_wrap=True
+        )
     facts = {"trials": len(tried), **found.metrics}
-    then = f"watchnext train {corpus} --settings {to / 'best.json'} --holdout {found.holdout}"
+    holdout = f"--holdout {found.holdout} --holdout-share {found.holdout_share} --holdout-seed {found.holdout_seed}"
+    then = f"watchnext train {corpus} --settings {to / 'best.json'} {holdout}"
     report(False, "Tuned", facts, to / "best.json", then)
