@@ -176,6 +176,7 @@ def fit(
     validate: Validate | None = None,
     fingerprint: str = "",
     hooks: Hooks | None = None,
+    start: Callable[[Network], Arrays] | None = None,
 ) -> Fitted:
     """Fit a network.
 
@@ -184,6 +185,7 @@ def fit(
             last epoch's weights are kept.
         fingerprint: of the corpus, so that a run is not resumed on another one.
         hooks: called as training goes.
+        start: gives the values that a network starts with, for all that it trains; None for the usual ones.
 
     Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
     an unfinished run is in the way and `options.resume` is not set.
@@ -194,6 +196,8 @@ def fit(
     if not builder.examples:
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     network = Network(model, data.features, data.items, config.seed)
+    if start is not None:
+        network.set_arrays(start(network))
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     run = Run(
         config,

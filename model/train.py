@@ -1,5 +1,6 @@
 """From a corpus to an export: fit with early stopping, fit again on everything if asked, compute all user vectors."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,10 @@ import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
-from model.checkpoint import CheckpointStore
+from model.checkpoint import Arrays, CheckpointStore
 from model.fit import Fitted, Hooks, TrainingData, Validate, fit
+from model.network import Network
+from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
 from watchnext.features import FeatureSpec, Float32
@@ -40,6 +43,7 @@ class Plan:
         refit: after early stopping, fit again on all watches for as many epochs as were best. The metrics in the
             export are then those of the first fit.
         hooks: called as the first fit goes.
+        warm: what both fits start from; None for the usual random start.
     """
 
     model: ModelConfig
@@ -48,6 +52,12 @@ class Plan:
     validate: Validate | None
     refit: bool = False
     hooks: Hooks | None = None
+    warm: WarmStart | None = None
+
+    @property
+    def start(self) -> Callable[[Network], Arrays] | None:
+        """The values that a network starts with."""
+        return None if self.warm is None else self.warm.arrays
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -72,12 +82,13 @@ def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOption
     """Fit with early stopping, which is all that a search over settings needs."""
     first = options.model_copy(update={"checkpoints": options.checkpoints / FIRST})
     fingerprint = _fingerprint(corpus, plan)
-    return fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint, plan.hooks)
+    return fit(data, plan.model, plan.training, first, bar, plan.validate, fingerprint, plan.hooks, plan.start)
 
 
 def _fingerprint(corpus: Corpus, plan: Plan) -> str:
     holdout = plan.holdout
-    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
+    warm = f" warm {plan.warm.checksum}" if plan.warm else ""
+    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}"
 
 
 def _refit(
@@ -89,7 +100,7 @@ def _refit(
     everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
     second = options.model_copy(update={"checkpoints": options.checkpoints / SECOND})
-    again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}")
+    again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}", start=plan.start)
     return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
 
 
