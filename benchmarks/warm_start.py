@@ -3,9 +3,9 @@
     python -m benchmarks.warm_start [--quick]
 
 A simulated world of 60 days. A model is trained on the watches up to day 55. Then, with those of day 56 too, in which
-there are new videos and new users: once anew, with early stopping, and once from the first model for a few epochs. Both
-are asked for the next watch after day 56 of the users that the first model knew, all items ranked. The differences are
-paired by user. Time is the processor's, which a busy machine does not stretch. The last line is JSON.
+there are new videos and new users: once anew, with early stopping, and once from the first model for a few epochs.
+Both are asked for the next watch after day 56 of the users that the first model knew, all items ranked. The
+differences are paired by user. Time is the processor's, which a busy machine does not stretch. The last line is JSON.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from evaluation.protocol import Report, Validator, evaluate
 from evaluation.scorers import VectorScorer
 from evaluation.training import TrainingCounts
 from model.train import Holdout, Plan, train
-from model.warm import WarmStart
+from model.warm import WarmStart, old_numbers
 from simulation.clock import START
 from simulation.config import WorldConfig
 from simulation.write import simulate
@@ -112,14 +112,16 @@ def study(folder: Path, quick: bool, epochs: int) -> dict[str, float]:
     cold = trained(second, SECOND, chosen, folder / "cold-checkpoints")
     few = changed(chosen, [f"epochs={epochs}"])
     warm = trained(second, SECOND, few, folder / "warm-checkpoints", folder / "old")
-    known = np.array(first.users.numbers(second.users.ids(cold.report.users))) > 0
+    seen = cut_at(first, FIRST).valid.until
+    known = seen[first.users.numbers(second.users.ids(cold.report.users))] > 0
+    counts = old.export.item_counts[old_numbers(second.items, first.items)]
     differences = paired(
         {name: warm.report.metrics[name][known] for name in METRICS},
         {name: cold.report.metrics[name][known] for name in METRICS},
     )
     facts: dict[str, float] = {
         "old_users": int(known.sum()),
-        "new_items": int((first.items.numbers(second.items.ids(np.arange(1, len(second.items) + 1))) == 0).sum()),
+        "new_items": int(((counts == 0) & (warm.export.item_counts > 0)).sum()),
         "cold_epochs": cold.export.manifest.epochs,
         "warm_epochs": warm.export.manifest.epochs,
         "cold_cpu_seconds": cold.seconds,
