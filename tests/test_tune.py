@@ -1,5 +1,6 @@
 """The search over settings: its space, its time, trials stopped early, interrupted, failed. Trained by a formula."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import log
@@ -72,7 +73,7 @@ def test_a_bad_preset_is_tried_first_and_better_settings_are_found_with_bad_ones
         tried, best = found.tried(), found.best()
     assert tried[0].facts.settings == ()
     assert tried[0].metric == pytest.approx(0.7)  # two powers of ten below the best learning rate
-    assert best.metric > 0.85
+    assert best.metric > 0.8
     stopped = [t for t in tried if t.state == "stopped early"]
     assert len(stopped) > len(tried) / 3
     assert {t.facts.epochs for t in stopped} <= {3, 9}
@@ -268,3 +269,8 @@ def test_found_settings_are_read_again_and_nothing_else_is(tmp_path: Path) -> No
         TunedSettings.read(tmp_path / "other.json")
     with pytest.raises(UsageError, match="no such file"):
         TunedSettings.read(tmp_path / "none.json")
+
+
+def test_the_manual_lists_the_space_that_is_searched() -> None:
+    manual = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)`[^|]*\| `([^`]+)` \|$", manual, re.MULTILINE)) == DEFAULT
