@@ -42,8 +42,8 @@ from watchnext.inputs import user_inputs
 from watchnext.split import Ask, Split
 
 DAY = 86_400
-FIRST, SECOND = 55, 56
-"""The days up to which the first model and the second one see watches."""
+DAYS, FIRST, SECOND = 60, 55, 56
+"""Days of the world, and those up to which the first model and the second one see watches."""
 METRICS = ("hr@10", "ndcg@10", "recall@50")
 
 
@@ -59,7 +59,7 @@ class Trained:
 def world(folder: Path, quick: bool) -> Path:
     """Write a world of 60 days; returns its folder."""
     size = (500, 600, 40_000) if quick else (3_000, 4_000, 300_000)
-    config = WorldConfig(items=size[0], users=size[1], watches=size[2], days=60, topics=20).without("searches")
+    config = WorldConfig(items=size[0], users=size[1], watches=size[2], days=DAYS, topics=20).without("searches")
     simulate(config, folder / "world", 1)
     return folder / "world"
 
@@ -106,7 +106,7 @@ def study(folder: Path, quick: bool, epochs: int) -> dict[str, float]:
     made, chosen = world(folder, quick), preset("default")
     if quick:
         chosen = changed(chosen, ["dim=32", "tower=64", "epochs=30"])
-    first, second = (corpus_until(made, day + 1, folder / f"day-{day}") for day in (FIRST, SECOND))
+    first, second = (corpus_until(made, day, folder / f"day-{day}") for day in (FIRST + 1, DAYS))
     old = trained(first, FIRST, chosen, folder / "old-checkpoints")
     write_export(old.export, folder / "old")
     cold = trained(second, SECOND, chosen, folder / "cold-checkpoints")
