@@ -5,6 +5,7 @@ even by kill -9, goes on where it was: the trial that was at work goes on from i
 """
 
 import gc
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -160,6 +161,7 @@ class Search:
 
         Raises TrainingError when nothing but failures comes.
         """
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a compiled step in each trial
         self._take_up()
         failures: list[str] = []
         while self.spent() < seconds and (most is None or len(self.tried()) < most):
