@@ -55,7 +55,7 @@ lock: $(CREATED) ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1
 	$(COMPILE) $(if $(filter-out 0,$(UPGRADE)),--upgrade) pyproject.toml --extra dev -o requirements/dev.txt
 	echo hatchling | $(COMPILE) - -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt -o requirements/serve.txt
-	$(COMPILE) pyproject.toml requirements/build.txt --extra train --extra serve --extra demo --extra baselines \
+	$(COMPILE) pyproject.toml requirements/build.txt --extra train --extra serve --extra demo --extra baselines --extra tune \
 		-c requirements/dev.txt -o requirements/demo.txt
 
 clean: ## Remove .venv and all caches; what was made in work/ stays

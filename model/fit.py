@@ -28,6 +28,25 @@ from watchnext.tower import UserTower
 METRIC = "ndcg@10"
 """The validation metric that early stopping watches."""
 
+
+class Stopped(Exception):  # noqa: N818  (nothing is wrong)
+    """Raised by one of the `Hooks` to end training for now: a checkpoint is written first, so that it can go on."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What training calls as it goes. Each may raise `Stopped`, or anything else, to end it.
+
+    Args:
+        step: called after every step.
+        epoch: called after every epoch, once it is in a checkpoint, with how many epochs there were and the metrics
+            of the best of them.
+    """
+
+    step: Callable[[], None] = lambda: None
+    epoch: Callable[[int, dict[str, float]], None] = lambda number, metrics: None
+
+
 Validate = Callable[[Float32, UserTower], dict[str, float]]
 """From item vectors and a tower to metrics, among them `METRIC`."""
 
@@ -80,6 +99,7 @@ class Run:
     builder: BatchBuilder
     prepare: Preparer
     telemetry: Telemetry
+    hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
     average: Arrays = field(default_factory=dict)
@@ -90,6 +110,7 @@ class Run:
             self._epoch(self.builder.epoch(self.progress.epoch), options, bar)
             self._end_of_epoch()
             self.save()
+            self.hooks.epoch(self.progress.epoch, dict(self.progress.best_metrics))
 
     def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
         start = self.progress.batch
@@ -108,6 +129,7 @@ class Run:
             if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
                 self.save()
                 saved = time.monotonic()
+            self.hooks.step()
         bar.remove_task(task)
 
     def _prepared(self, epoch: Epoch, start: int) -> Iterator[Prepared]:
@@ -182,6 +204,8 @@ def fit(
     bar: ProgressBar,
     validate: Validate | None = None,
     fingerprint: str = "",
+    hooks: Hooks | None = None,
+    start: Callable[[Network], Arrays] | None = None,
 ) -> Fitted:
     """Fit a network.
 
@@ -189,6 +213,8 @@ def fit(
         validate: called after each epoch; early stopping keeps the weights with its best `METRIC`. Without it the
             last epoch's weights are kept.
         fingerprint: of the corpus, so that a run is not resumed on another one.
+        hooks: called as training goes.
+        start: gives the values that a network starts with, for all that it trains; None for the usual ones.
 
     Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
     an unfinished run is in the way and `options.resume` is not set.
@@ -200,6 +226,8 @@ def fit(
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
     network = Network(model, data.features, data.items, config.seed, tree)
+    if start is not None:
+        network.set_arrays(start(network))
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     trainer = Trainer(network, config)
     run = Run(
@@ -211,12 +239,13 @@ def fit(
         builder,
         Preparer(sampler, model, data.features, data.inputs, tree),
         Telemetry(options.logs, trainer),
+        hooks or Hooks(),
     )
     _resume(run, options)
     run.telemetry.start(run.progress.step)
     try:
         run.epochs(options, bar)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         run.save()
         raise
     finally:

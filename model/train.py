@@ -1,5 +1,6 @@
 """From a corpus to an export: fit with early stopping, fit again on everything if asked, compute all user vectors."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,10 @@ import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
-from model.checkpoint import CheckpointStore
-from model.fit import Fitted, TrainingData, Validate, fit
+from model.checkpoint import Arrays, CheckpointStore
+from model.fit import Fitted, Hooks, TrainingData, Validate, fit
+from model.network import Network
+from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
 from watchnext.features import FeatureSpec, Float32
@@ -39,6 +42,8 @@ class Plan:
         validate: judges an epoch on the validation part; None trains all epochs.
         refit: after early stopping, fit again on all watches for as many epochs as were best. The metrics in the
             export are then those of the first fit.
+        hooks: called as the first fit goes.
+        warm: what both fits start from; None for the usual random start.
     """
 
     model: ModelConfig
@@ -46,6 +51,13 @@ class Plan:
     holdout: Holdout
     validate: Validate | None
     refit: bool = False
+    hooks: Hooks | None = None
+    warm: WarmStart | None = None
+
+    @property
+    def start(self) -> Callable[[Network], Arrays] | None:
+        """The values that a network starts with."""
+        return None if self.warm is None else self.warm.arrays
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -53,14 +65,39 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
 
     Checkpoints go to two folders below `options.checkpoints`, one for each fit, and are deleted by `clean`.
     """
-    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
-    data = TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
-    holdout = plan.holdout
-    fingerprint = f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}"
-    fitted = fit(data, plan.model, plan.training, _below(options, FIRST), bar, plan.validate, fingerprint)
+    data = training_data(corpus, features, plan)
+    fitted = first_fit(data, corpus, plan, options, bar)
     if plan.refit:
-        fitted = _refit(data, fitted, plan, options, bar, fingerprint)
-    return _export(corpus, inputs, plan, fitted, bar)
+        fitted = _refit(data, fitted, plan, options, bar, _fingerprint(corpus, plan))
+    return _export(corpus, data.inputs, plan, fitted, bar)
+
+
+def training_data(corpus: Corpus, features: FeatureSpec, plan: Plan) -> TrainingData:
+    """What a plan's network is fitted to: the training part of its holdout."""
+    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
+    return TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
+
+
+def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar) -> Fitted:
+    """Fit with early stopping, which is all that a search over settings needs."""
+    fingerprint = _fingerprint(corpus, plan)
+    return fit(
+        data,
+        plan.model,
+        plan.training,
+        _below(options, FIRST),
+        bar,
+        plan.validate,
+        fingerprint,
+        plan.hooks,
+        plan.start,
+    )
+
+
+def _fingerprint(corpus: Corpus, plan: Plan) -> str:
+    holdout = plan.holdout
+    warm = f" warm {plan.warm.checksum}" if plan.warm else ""
+    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}"
 
 
 def _refit(
@@ -71,7 +108,8 @@ def _refit(
     inputs = replace(data.inputs, window_end=features.window_end)
     everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
-    again = fit(everything, plan.model, training, _below(options, SECOND), bar, None, f"refit {fingerprint}")
+    second = _below(options, SECOND)
+    again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}", start=plan.start)
     return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
 
 

@@ -64,7 +64,8 @@ def test_the_smaller_locks_are_parts_of_the_largest(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("serve", ["serve"]), ("demo", ["train", "serve", "demo", "baselines"]), ("dev", ["dev"])]
+    ("lock", "extras"),
+    [("serve", ["serve"]), ("demo", ["train", "serve", "demo", "baselines", "tune"]), ("dev", ["dev"])],
 )
 def test_locks_satisfy_pyproject(lock: str, extras: list[str]) -> None:
     declared = [*PROJECT["project"]["dependencies"]]

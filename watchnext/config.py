@@ -210,5 +210,14 @@ def changed(base: Preset, settings: Sequence[str]) -> Preset:
     return Preset(model=ModelConfig.checked(model, model), training=TrainingConfig.checked(training, training))
 
 
+def text_of(value: object) -> str:
+    """A setting's value as `changed` reads it.
+
+    >>> text_of((64, 32)), text_of(True), text_of(None)
+    ('64,32', 'true', 'none')
+    """
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+
+
 def _none_or(text: str) -> str | None:
     return None if text == "none" else text

