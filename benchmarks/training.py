@@ -30,6 +30,15 @@ ADAM = System("Keras, Adam", "keras_fit", "adam", 8)
 ADAGRAD = System("Keras, Adagrad", "keras_fit", "adagrad", 7)
 TFRS = System("TFRS, Adagrad", "tfrs", "adagrad", 5)
 GENSIM = System("item2vec, gensim", "item2vec", "", 3, (10**6, "a vocabulary of so many strings takes minutes"))
+SYSTEMS = {
+    "ours": PLAIN,
+    "default": DEFAULT,
+    "keras-adam": ADAM,
+    "keras-adagrad": ADAGRAD,
+    "tfrs": TFRS,
+    "gensim": GENSIM,
+}
+QUICK_SYSTEMS = ["ours", "keras-adam", "keras-adagrad", "gensim"]
 SIZES, QUICK_SIZES = (10**4, 10**5, 10**6, 10**7), (10**4, 10**5)
 
 
@@ -48,15 +57,17 @@ def waiting_share(figures: Figures) -> float:
     return figures["waiting_seconds"] / figures["seconds"]
 
 
-def systems(quick: bool) -> list[tuple[System, str]]:
-    """Who takes part, and why not."""
-    if quick:
-        return [(PLAIN, ""), (ADAM, ""), (ADAGRAD, ""), (GENSIM, "")]
+def systems(names: list[str]) -> list[tuple[System, str]]:
+    """Who takes part, ours first, and why not."""
+    found = [(system, "") for name, system in SYSTEMS.items() if name in {"ours", *names}]
+    return [_installed(system) if system is TFRS else (system, why) for system, why in found]
+
+
+def _installed(system: System) -> tuple[System, str]:
     try:
-        tfrs, why = replace(TFRS, python=environment("benchmark-tfrs")), ""
+        return replace(system, python=environment("benchmark-tfrs")), ""
     except RuntimeError as error:
-        tfrs, why = TFRS, str(error)
-    return [(PLAIN, ""), (DEFAULT, ""), (ADAM, ""), (ADAGRAD, ""), (tfrs, why), (GENSIM, "")]
+        return system, str(error)
 
 
 def measure(items: int, arguments: argparse.Namespace, takers: list[tuple[System, str]]) -> list[Entry]:
@@ -161,6 +172,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds, not all systems: under a minute")
     parser.add_argument("--items", type=int, nargs="+", help=f"catalogue sizes (default: {SIZES})")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="beside ours (default: all)")
     parser.add_argument("--rounds", type=int, help="measured rounds (default: 5)")
     parser.add_argument("--steps", type=int, help="steps of a round (default: 10)")
     parser.add_argument("--batch-examples", type=int, default=4096, help="examples of a batch (default: 4096)")
@@ -169,7 +181,8 @@ def main() -> int:
     quick = arguments.quick
     arguments.rounds = arguments.rounds or (2 if quick else 5)
     arguments.steps = arguments.steps or (4 if quick else 10)
-    takers, console, sizes = systems(quick), Console(), {}
+    names = arguments.systems or (QUICK_SYSTEMS if quick else list(SYSTEMS))
+    takers, console, sizes = systems(names), Console(), {}
     for items in arguments.items or (QUICK_SIZES if quick else SIZES):
         sizes[items] = measure(items, arguments, takers)
         console.print(table(items, sizes[items]))
