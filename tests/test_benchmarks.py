@@ -82,7 +82,7 @@ def test_a_ratio_is_the_median_over_rounds_of_ratios() -> None:
 def test_what_does_not_fit_is_refused_or_runs_alone() -> None:
     task = Task(2**22, "", dim=64)  # a table is 1 GiB
     assert SYSTEM.refusal(task, 3) == ""  # two tables and what a process takes without any
-    assert SYSTEM.refusal(task, 2.9) == "needs more than 3 GiB"
+    assert SYSTEM.refusal(task, 2.9) == "needs about 3 GiB"
     assert System("", "", "", 1, (2**21, "too many strings")).refusal(task, 9) == "too many strings"
     entries = [Entry(SYSTEM, task), Entry(SYSTEM, task)]
     assert [len(group) for group in groups(entries, 12)] == [2]

@@ -29,8 +29,8 @@ class System:
         name: in tables.
         program: module in this package.
         variant: see the program.
-        tables: how many times the bytes of one table of embeddings it needs at least, to know before it starts
-            whether it can fit.
+        tables: how many times the bytes of one table of embeddings it needs, to know before it starts whether it can
+            fit: what was measured with a million items, rounded up.
         most_items: the largest catalogue that it is given, and why.
         python: the interpreter of its environment.
     """
@@ -43,7 +43,7 @@ class System:
     python: Path = Path(sys.executable)
 
     def gib(self, task: Task) -> float:
-        """The memory that it needs at least."""
+        """The memory that it needs, about."""
         return PROCESS_GIB + self.tables * task.items * task.dim * 4 / GIB
 
     def refusal(self, task: Task, limit_gib: float) -> str:
@@ -51,7 +51,7 @@ class System:
         if task.items > self.most_items[0]:
             return self.most_items[1]
         needed = self.gib(task)
-        return f"needs more than {needed:.0f} GiB" if needed > limit_gib else ""
+        return f"needs about {needed:.0f} GiB" if needed > limit_gib else ""
 
 
 @dataclass
