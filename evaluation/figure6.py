@@ -66,8 +66,11 @@ def markdown(grid: Grid, steps: Mapping[str, Difference]) -> str:
         found = [grid[name, d].metrics[METRIC] for d in depths]
         rows.append([name, *(f"{e.value:.4f} ± {e.error:.4f}" for e in found)])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    gains = [
-        f"- {name}: {step.value:+.4f} ± {step.error:.4f} ({step.value / step.error:+.1f} standard errors)"
-        for name, step in steps.items()
-    ]
+    gains = [f"- {name}: {_gain(step)}" for name, step in steps.items()]
     return f"{METRIC.upper()}, mean ± standard error\n\n{table}\n\nGained by:\n\n" + "\n".join(gains) + "\n"
+
+
+def _gain(step: Difference) -> str:
+    if not step.error:
+        return "the same for every user: the log has nothing that this would add"
+    return f"{step.value:+.4f} ± {step.error:.4f} ({step.value / step.error:+.1f} standard errors)"

@@ -55,7 +55,7 @@ class Network:
         elif config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
-        self._finish = tf.function(self._finished, jit_compile=True)
+        self._finish = tf.function(self._finished, jit_compile=True, autograph=False)
 
     def _initial_dense(self, rng: np.random.Generator) -> dict[str, Float32]:
         config = self.config

@@ -34,9 +34,9 @@ class Trainer:
         self.gradient_norm = tf.Variable(0.0, name="gradient_norm")
         self.trained = network.variables()
         self.slots = {name: slots(config, v, name.startswith(TABLE)) for name, v in self.trained.items()}
-        self._states = tf.function(network.states, jit_compile=True)
-        self._update = tf.function(self._updated, jit_compile=True)
-        self.step = tf.function(self._step)
+        self._states = tf.function(network.states, jit_compile=True, autograph=False)
+        self._update = tf.function(self._updated, jit_compile=True, autograph=False)
+        self.step = tf.function(self._step, autograph=False)
 
     def variables(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, by name."""
