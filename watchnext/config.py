@@ -128,10 +128,10 @@ class TrainingConfig(Closed):
     """Step size of the optimizer."""
     epochs: int = Field(60, ge=1)
     """Most passes over the corpus; early stopping usually ends before."""
-    averaged: Fraction = 0.0
+    averaged: Fraction = 0.85
     """What is validated and kept is a running average of the weights at the ends of epochs, in which the past weighs
     this much; 0 is none (Polyak and Juditsky 1992; Izmailov et al. 2018)."""
-    patience: int = Field(5, ge=1)
+    patience: int = Field(8, ge=1)
     """Stop when the validation metric has not risen for this many epochs; the best epoch's weights are kept."""
     validation_users: int = Field(5000, ge=1)
     """At most this many users, drawn once, are ranked for validation."""
@@ -176,7 +176,7 @@ PRESETS = {
             similarity="dot",
             example_age=True,
         ),
-        training=TrainingConfig(examples_per_user=100, learning_rate=1e-3),
+        training=TrainingConfig(examples_per_user=100, learning_rate=1e-3, averaged=0, patience=5),
     ),
 }
 """`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3."""
