@@ -44,6 +44,8 @@ class Cell(Closed):
     """Name of a preset of the network, of a baseline, or `oracle`."""
     settings: tuple[str, ...] = ()
     """What is changed of a preset, `NAME=VALUE`; of the oracle, the folder of its world."""
+    configuration: str = ""
+    """Checksum of all that a network is trained with, so that no result outlives a change of its preset."""
     seed: int = 0
     """Everything random follows from it."""
 

@@ -16,12 +16,13 @@ from corpus.corpus import Corpus
 from corpus.ingest import ingest
 from corpus.options import IngestOptions
 from evaluation.protocol import evaluate
-from evaluation.results import ResultStore
+from evaluation.results import Cell, ResultStore
 from evaluation.scorers import Popularity
 from evaluation.training import TrainingCounts
 from tests.commands import run, run_json
 from watchnext.cli.cell import Job
 from watchnext.cli.compare import make_job, run_cells
+from watchnext.config import PRESETS, TrainingConfig
 from watchnext.errors import UsageError
 from watchnext.split import split
 
@@ -99,3 +100,16 @@ def test_wrong_use_is_refused_before_anything_runs(
     with pytest.raises(UsageError, match=message):
         run("compare", corpus, *options, "--to", tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+def test_no_result_outlives_a_change_of_its_preset(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cell(*settings: str) -> Cell:
+        return make_job(corpus, tmp_path, "leave-one-out", 0.1, "default", settings, 0, shown=False).cell
+
+    before, changed = cell(), cell("dim=32")
+    assert before.key == cell().key != changed.key
+    new = PRESETS["default"].model_copy(update={"training": TrainingConfig(learning_rate=0.5)})
+    monkeypatch.setitem(PRESETS, "default", new)
+    assert cell().key != before.key

@@ -99,7 +99,7 @@ def test_figure_6_shows_what_is_in_the_store(world: Path, tmp_path: Path, capsys
         for depth in (0, 1):
             changes = settings(name, depth, 4)
             job = make_job(world / "corpus", tmp_path, "temporal-next", 0.1, "youtube2016", changes, 0, shown=False)
-            metric = np.linspace(0, 0.1, 40) + 0.1 * number + 0.01 * depth
+            metric = np.linspace(0, 0.1, 40) + 0.1 * min(number, 2) + 0.01 * depth  # the last adds nothing
             report = Report(
                 users=users,
                 given=np.full(40, 3),
@@ -114,8 +114,9 @@ def test_figure_6_shows_what_is_in_the_store(world: Path, tmp_path: Path, capsys
             store.save(job.cell, report, Cost(fit_cpu_seconds=1, tune_cpu_seconds=1, peak_megabytes=1), {})
     figure6(world / "corpus", to=tmp_path, depths=1, json_=True)
     facts = json.loads(capsys.readouterr().out)
-    assert facts["map"]["all features, depth 1"]["value"] == pytest.approx(0.36)
+    assert facts["map"]["+ example age, depth 1"]["value"] == pytest.approx(0.26)
     assert facts["gains"]["+ example age"]["value"] == pytest.approx(0.1)
+    assert "- all features: the same for every user" in (tmp_path / "figure6.md").read_text()
     assert "| + searches | 0.1500 ± " in (tmp_path / "figure6.md").read_text()
     drawn = ElementTree.parse(tmp_path / "figure6.svg").getroot()  # noqa: S314  (our own plot)
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"  # a browser shows a file only with its namespace

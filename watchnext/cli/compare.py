@@ -1,5 +1,6 @@
 """`watchnext compare`: several models on several data sets and protocols, in one table and one page."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -132,9 +133,17 @@ def make_job(
         holdout_share=share,
         model=model,
         settings=settings,
+        configuration=_configuration(model, settings),
         seed=seed,
     )
     return Job(cell=cell, corpus=corpus, store=store, shown=shown)
+
+
+def _configuration(model: str, settings: tuple[str, ...]) -> str:
+    """A checksum of everything that a network is trained with; nothing for others."""
+    if model not in PRESETS:
+        return ""
+    return hashlib.sha256(changed(preset(model), settings).model_dump_json().encode()).hexdigest()[:16]
 
 
 def _model(text: str, baselines: set[str]) -> tuple[str, tuple[str, ...]]:
