@@ -7,6 +7,9 @@ import tensorflow as tf
 
 Tensor = Any
 
+MOST_ODDS = 1e26
+"""Where negatives are e^60 times as probable as the positive, numbers come near what 32 bits can hold."""
+
 
 def sampled_softmax(
     users: Tensor, positives: Tensor, negatives: Tensor, log_q: tuple[Tensor, Tensor], hits: Tensor
@@ -58,8 +61,8 @@ def _sampled_softmax(
         shift = tf.maximum(highest, positive)
         return shift, *odds(shift)
 
-    drawn, sums = odds(positive)  # of negatives against the positive; overflows where one is 88 nats above it
-    fine = tf.reduce_all(tf.math.is_finite(sums))
+    drawn, sums = odds(positive)  # of negatives against the positive
+    fine = tf.reduce_all(sums[:, -1] < MOST_ODDS)
     shift, drawn, sums = tf.cond(fine, lambda: (positive, drawn, sums), with_highest)
     true = tf.exp(positive - shift)
     total = true + tf.maximum(sums[:, -1] - hits * true, 0.0)

@@ -241,7 +241,7 @@ def test_what_is_given_widens_the_space_and_what_is_fixed_leaves_it() -> None:
         ("dim=8,many", "of which 'many'. Input should be a valid integer"),
         ("tied=false..true", "tied has no order: give NAME=a,b,c"),
         ("tower=32..64", "tower has no order"),
-        ("encoder=mean,lstm", "of which 'lstm'. Input should be 'mean' or 'decay'"),
+        ("encoder=mean,lstm", "of which 'lstm'. Input should be 'mean', 'decay' or 'attention'"),
     ],
 )
 def test_an_impossible_space_is_told_with_the_cure(text: str, said: str) -> None:
