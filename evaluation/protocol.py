@@ -95,7 +95,7 @@ def evaluate(
     histories: Histories,
     split: Split,
     counts: TrainingCounts,
-    ks: Sequence[int] = (10, 20, 50),
+    ks: Sequence[int] = (10, 50),
     uploaded: Float64 | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Report:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evaluation.scorers import Scorer
     from watchnext.split import Split
 
-KS = (10, 50)
+KS = (10, 20, 50)
 METRIC = "ndcg@10"
 """What baselines are tuned for on the validation part, as early stopping is."""
 
