@@ -146,11 +146,11 @@ class Run:
     def _end_of_epoch(self) -> None:
         p = self.progress
         metrics = {"loss": p.loss_sum / max(p.batch, 1)}
-        weights = self.trainer.network.arrays()
+        weights = trained = self.trainer.network.arrays()
         if self.config.averaged:
-            weights = self.average = averaged(self.average, weights, self.config.averaged)
+            weights = self.average = averaged(self.average, trained, self.config.averaged)
         if self.validate:
-            metrics |= self._validated(self.validate, weights)
+            metrics |= self._validated(self.validate, trained, weights)
         self.telemetry.epoch(p.step, p.epoch + 1, metrics)
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
@@ -159,13 +159,14 @@ class Run:
         last = p.epoch + 1 >= self.config.epochs or p.epoch - p.best_epoch >= self.config.patience
         self.progress = p.model_copy(update={"epoch": p.epoch + 1, "batch": 0, "loss_sum": 0.0, "done": last})
 
-    def _validated(self, validate: Validate, weights: Arrays) -> dict[str, float]:
-        """The metrics of some weights; the network's own are as before."""
+    def _validated(self, validate: Validate, trained: Arrays, weights: Arrays) -> dict[str, float]:
+        """The metrics of some weights; the network keeps those that are trained."""
         network = self.trainer.network
-        trained = network.arrays()
-        network.set_arrays(weights)
+        if weights is not trained:
+            network.set_arrays(weights)
         metrics = validate(self.item_vectors(), network.tower())
-        network.set_arrays(trained)
+        if weights is not trained:
+            network.set_arrays(trained)
         return metrics
 
     def item_vectors(self) -> Float32:

@@ -20,7 +20,7 @@ from evaluation.results import Cell, ResultStore
 from evaluation.scorers import Popularity
 from evaluation.training import TrainingCounts
 from tests.commands import run, run_json
-from watchnext.cli.cell import Job
+from watchnext.cli.cell import KS, Job
 from watchnext.cli.compare import make_job, run_cells
 from watchnext.config import PRESETS, TrainingConfig
 from watchnext.errors import UsageError
@@ -47,7 +47,7 @@ def test_figures_are_those_of_a_plain_evaluation_and_the_neighbours_win(corpus: 
     opened = Corpus.open(corpus)
     cut = split(opened.histories, "leave-one-out")
     counts = TrainingCounts.of(opened.histories, cut.train, len(opened.items))
-    plain = evaluate(Popularity(counts.watches), opened.histories, cut, counts)
+    plain = evaluate(Popularity(counts.watches), opened.histories, cut, counts, KS)
     assert popularity["metrics"]["ndcg@10"][0] == pytest.approx(plain.metrics["ndcg@10"].mean())
     assert popularity["catalogue"] == pytest.approx(plain.catalogue)
     # Of a user's own 20 items 11 are watched: 9 are left, so that all targets are among the first 10.
