@@ -37,9 +37,9 @@ class Curve:
         return float(np.nanstd(self.value) / np.nanmean(self.value))
 
     def correlation(self, other: "Curve") -> float:
-        """Pearson's correlation with another curve over the same days; 0 for a flat one."""
+        """Pearson's correlation with another curve over the same days; 0 for one that is flat to a thousandth."""
         both = ~np.isnan(self.value) & ~np.isnan(other.value)
-        if self.value[both].std() < 1e-9 * abs(self.value[both].mean()):
+        if self.value[both].std() < 1e-3 * abs(self.value[both].mean()):
             return 0.0
         return float(np.corrcoef(self.value[both], other.value[both])[0, 1])
 

@@ -67,10 +67,14 @@ def markdown(grid: Grid, steps: Mapping[str, Difference]) -> str:
         rows.append([name, *(f"{e.value:.4f} ± {e.error:.4f}" for e in found)])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     gains = [f"- {name}: {_gain(step)}" for name, step in steps.items()]
-    return f"{METRIC.upper()}, mean ± standard error\n\n{table}\n\nGained by:\n\n" + "\n".join(gains) + "\n"
+    return (
+        f"{METRIC.upper()}, mean ± standard error\n\n{table}\n\nGained at the greatest depth by:\n\n"
+        + "\n".join(gains)
+        + "\n"
+    )
 
 
 def _gain(step: Difference) -> str:
     if not step.error:
-        return "the same for every user: the log has nothing that this would add"
+        return "no difference for any user"
     return f"{step.value:+.4f} ± {step.error:.4f} ({step.value / step.error:+.1f} standard errors)"

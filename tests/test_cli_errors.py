@@ -94,7 +94,7 @@ def test_every_extra_is_known() -> None:
     assert set(EXTRAS) == set(EXTRAS_DECLARED) - {"dev"}
 
 
-@pytest.mark.parametrize("words", [["train", "c one", "--seed", "1"], ["ingest", "x.csv"]])
+@pytest.mark.parametrize("words", [["train", "c one", "--seed", "1"], ["ingest", "x.csv"], ["study", "figure6"]])
 def test_an_interruption_while_modules_load_is_quiet(words: list[str]) -> None:
     code = (
         "import sys\n"
@@ -104,7 +104,8 @@ def test_an_interruption_while_modules_load_is_quiet(words: list[str]) -> None:
         "sys.meta_path.insert(0, Interrupt())"
     )
     done = python(code, *words)
-    resume = " Go on with: watchnext train 'c one' --seed 1 --resume" if words[0] == "train" else ""
+    again = {"train": "train 'c one' --seed 1 --resume", "study": "study figure6"}
+    resume = f" Go on with: watchnext {again[words[0]]}" if words[0] in again else ""
     assert (done.returncode, done.stderr) == (130, f"Interrupted.{resume}\n")
 
 
@@ -161,6 +162,8 @@ def test_the_command_that_writes_the_right_folder_is_named(call: Call, log: Path
         assert code == 2
         assert got in err
         assert "written by `watchnext train`" in err
+    code, _, err = call("serve", log.parent / "corpus")
+    assert (code, "written by `watchnext publish`" in err) == (2, True)
 
 
 def test_a_log_from_which_nothing_is_left_says_where_its_rows_went(call: Call, log: Path) -> None:

@@ -57,7 +57,7 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert "HR@10" in shown
     assert "novelty, bits @50" in shown
     assert "5-9" in shown
-    assert "watchnext train CORPUS --refit --to work/export" in shown.replace("\n", "")
+    assert "with the same options, --refit and another --to" in shown.replace("\n", " ")
     assert Export.open(to).manifest.features.countries == ("NO", "PT")
 
 

@@ -92,6 +92,7 @@ def test_a_cell_that_fails_is_named_and_the_others_stay(corpus: Path, tmp_path: 
         (["--model", "ease:regularisation=3"], "only their name"),
         (["--model", "default:size=3"], "Give NAME=VALUE"),
         (["--holdout", "last"], "Choose from: leave-one-out"),
+        (["--world", "docs"], "Give a folder written by `watchnext simulate`"),
     ],
 )
 def test_wrong_use_is_refused_before_anything_runs(

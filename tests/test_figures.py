@@ -116,7 +116,7 @@ def test_figure_6_shows_what_is_in_the_store(world: Path, tmp_path: Path, capsys
     facts = json.loads(capsys.readouterr().out)
     assert facts["map"]["+ example age, depth 1"]["value"] == pytest.approx(0.26)
     assert facts["gains"]["+ example age"]["value"] == pytest.approx(0.1)
-    assert "- all features: the same for every user" in (tmp_path / "figure6.md").read_text()
+    assert "- all features: no difference for any user" in (tmp_path / "figure6.md").read_text()
     assert "| + searches | 0.1500 ± " in (tmp_path / "figure6.md").read_text()
     drawn = ElementTree.parse(tmp_path / "figure6.svg").getroot()  # noqa: S314  (our own plot)
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"  # a browser shows a file only with its namespace
@@ -124,14 +124,21 @@ def test_figure_6_shows_what_is_in_the_store(world: Path, tmp_path: Path, capsys
 
 
 def test_figure_4_on_a_tiny_world(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few = ["dim=8", "tower=8", "epochs=1", "negatives=50"]
-    figure4(world / "corpus", world=world / "world", to=tmp_path, first=-2, last=8, users=20, set_=few, json_=True)
+    few, folder = ["epochs=8", "learning_rate=0.01", "negatives=50"], world / "world"
+    figure4(world / "corpus", folder, to=tmp_path, scale=32, first=-2, last=8, users=20, set_=few, json_=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["truth"]["correlation with truth"] == pytest.approx(1)
     assert facts["log"]["correlation with truth"] > 0.6
     assert facts["without example age"]["variation"] < 1e-6
     assert facts["with example age"]["variation"] > 1e-3
     assert "with example age" in (tmp_path / "figure4.svg").read_text()
+
+
+def test_what_a_study_varies_cannot_be_set(world: Path, tmp_path: Path) -> None:
+    for study, setting in ((figure4, "example_age=true"), (figure6, "searches=false"), (figure6, "tower=8")):
+        with pytest.raises(UsageError, match="The study chooses"):
+            study(world / "corpus", to=tmp_path, set_=["epochs=1", setting])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_corpus_without_upload_times_or_with_too_few_days_is_refused(world: Path, tmp_path: Path) -> None:

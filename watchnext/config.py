@@ -34,7 +34,9 @@ class Closed(BaseModel):
             first = error.errors()[0]
             name = str(first["loc"][0])
             option = f"--set {name}" if name in settings else "--" + name.replace("_", "-")
-            raise UsageError(option, repr(first["input"]), f"{first['msg']}.") from error
+            raise UsageError(
+                option, repr(first["input"]), f"{first['msg'].removeprefix('Value error, ')}."
+            ) from error
 
 
 class ModelConfig(Closed):

@@ -95,12 +95,15 @@ def _jobs(
 ) -> "list[Job]":
     from evaluation.baselines import BASELINES
     from evaluation.results import ORACLE
+    from simulation.manifest import WorldManifest
 
     names = [folder.resolve().name for folder in corpora]
     if len(set(names)) < len(names):
         raise UsageError("corpora", f"one folder name twice: {', '.join(names)}", "Give each folder its own name.")
     named = [_model(text, set(BASELINES)) for text in models or [*PRESETS, *BASELINES]]
-    named += [(ORACLE, (str(world),))] if world else []
+    if world:
+        WorldManifest.read(world)  # before anything is fitted
+        named.append((ORACLE, (str(world),)))
     return [
         make_job(folder, to, held, share, name, settings, seed, shown)
         for folder in corpora

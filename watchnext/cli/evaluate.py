@@ -48,7 +48,7 @@ def evaluate(
         report(True, "", facts)
         return
     show(facts, by or [])
-    out.print("Next: [bold]watchnext train CORPUS --refit --to work/export[/bold]", soft_wrap=True)
+    out.print("Next: [bold]watchnext train[/bold] with the same options, --refit and another --to", soft_wrap=True)
 
 
 def show(facts: dict[str, Any], by: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from watchnext.cli.console import Json, err, report
+from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
 
@@ -33,6 +34,9 @@ def serve(
         report(json_, "Serving", {"releases": str(releases), "address": address}, then=f"open {address}/docs")
         sys.stdout.flush()
 
+    if (releases / "manifest.json").exists():
+        raise UsageError(str(releases), "a folder of another kind", "Give a folder written by `watchnext publish`.")
     if not ReleaseStore(releases).names():
-        err.print(f"{releases} has no release yet: answers are 503 until one is published.", soft_wrap=True)
+        what = "has no release yet" if releases.is_dir() else "does not exist yet"
+        err.print(f"{releases} {what}: answers are 503 until a release is published there.", soft_wrap=True)
     serve_releases(settings, announce)

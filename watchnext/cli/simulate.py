@@ -51,7 +51,7 @@ def simulate(
         made = run(config, to, workers or os.cpu_count() or 1, advance)
     facts = {"items": config.items, "users": config.users, "watches": made.watches, "searches": made.searches}
     facts |= {"watches_per_second": round(made.watches / (time.perf_counter() - begun))}
-    tables = f"--items {to}/items.parquet --users {to}/users.parquet"
+    tables = f"--fraction-column fraction --items {to}/items.parquet --users {to}/users.parquet"
     tables += f" --searches '{to}/searches/*.parquet'" if config.searches else ""
     report(
         json_,

@@ -1,6 +1,6 @@
 """`watchnext study`: the paper's two figures on a log of one's own, or on the simulated world."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +51,7 @@ def figure6(
     from evaluation import figure6 as figure
     from evaluation.results import ResultStore
 
+    _refuse(set_, figure.settings("all features", depths, scale))
     jobs = {
         (name, depth): make_job(
             corpus,
@@ -98,6 +99,7 @@ def figure4(
     from corpus.corpus import Corpus
     from evaluation import figure4 as figure
 
+    _refuse(set_, [*figure.sizes(scale), "example_age=", "seed="])
     opened = Corpus.open(corpus)
     videos = _videos(opened, corpus, first, last)
     curves = {"log": videos.curve(figure.watched(opened.histories, videos.moments, videos.items))}
@@ -111,6 +113,14 @@ def figure4(
     facts = figure.facts(curves)
     text = figure.markdown(facts, videos)
     _write(figure.plot(curves), text, facts, to / "figure4", "Probability by days since upload", json_)
+
+
+def _refuse(given: list[str] | None, own: "Iterable[str]") -> None:
+    """Settings that the study itself chooses: with them its lines would not be what they are called."""
+    names = {setting.partition("=")[0] for setting in own}
+    for setting in given or []:
+        if setting.partition("=")[0] in names:
+            raise UsageError("--set", repr(setting), f"The study chooses {', '.join(sorted(names))} itself.")
 
 
 def _videos(corpus: "Corpus", folder: Path, first: int, last: int) -> "Videos":
