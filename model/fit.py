@@ -148,7 +148,7 @@ class Run:
         metrics = {"loss": p.loss_sum / max(p.batch, 1)}
         weights = trained = self.trainer.network.arrays()
         if self.config.averaged:
-            weights = self.average = averaged(self.average, trained, self.config.averaged)
+            weights = self.average = averaged(self.average, trained, self.config.averaged, p.epoch)
         if self.validate:
             metrics |= self._validated(self.validate, trained, weights)
         self.telemetry.epoch(p.step, p.epoch + 1, metrics)
@@ -190,9 +190,14 @@ class Run:
         self.progress, self.best, self.average = checkpoint.progress, checkpoint.best, checkpoint.average
 
 
-def averaged(average: Arrays, new: Arrays, past: float) -> Arrays:
-    """A running average of weights in which the past weighs so much; the first ones are taken as they are."""
-    if not average:
+def averaged(average: Arrays, new: Arrays, most: float, epoch: int) -> Arrays:
+    """A running average of weights in which the past weighs epoch / (epoch + 2), and at most so much.
+
+    Args:
+        epoch: 0 for the first, whose weights are taken as they are: the past counts little while it is young.
+    """
+    past = min(most, epoch / (epoch + 2))
+    if not average or not past:
         return new
     return {name: (past * average[name] + (1 - past) * value).astype(np.float32) for name, value in new.items()}
 

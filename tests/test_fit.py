@@ -107,11 +107,13 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_weights_are_averaged_over_epochs() -> None:
     first, second, third = ({"w": np.full(2, value, np.float32)} for value in (8, 0, 4))
-    average = averaged({}, first, 0.75)
+    average = averaged({}, first, 0.75, 0)
     assert average["w"].tolist() == [8, 8]
-    average = averaged(average, second, 0.75)
-    assert average["w"].tolist() == [6, 6]
-    assert averaged(average, third, 0.75)["w"].tolist() == [5.5, 5.5]
+    assert averaged(average, second, 0.25, 2)["w"].tolist() == [2, 2]
+    average = averaged(average, second, 0.75, 2)
+    assert average["w"].tolist() == [4, 4]  # 2 / (2 + 2) of the past
+    assert averaged(average, third, 0.75, 100)["w"].tolist() == [4, 4]
+    assert averaged({"w": first["w"]}, second, 0.75, 100)["w"].tolist() == [6, 6]
 
 
 def test_an_exploding_loss_stops_with_the_cure(tmp_path: Path) -> None:
