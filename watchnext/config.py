@@ -133,7 +133,7 @@ class TrainingConfig(Closed):
     averaged: Fraction = 0.85
     """What is validated and kept is a running average of the weights at the ends of epochs, in which the past weighs
     this much, less in the first ones; 0 is none (Polyak and Juditsky 1992; Izmailov et al. 2018)."""
-    patience: int = Field(8, ge=1)
+    patience: int = Field(15, ge=1)
     """Stop when the validation metric has not risen for this many epochs; the best epoch's weights are kept."""
     validation_users: int = Field(5000, ge=1)
     """At most this many users, drawn once, are ranked for validation."""
