@@ -63,20 +63,16 @@ class BatchBuilder:
         ends: [users + 1] watches of each user that training may see.
         room: of a batch.
         window: how many of the last watches the encoder sees.
-        cap: at most this many examples a user and epoch.
         examples: of one epoch before the cap per user.
         expected: batches of an epoch, more or less.
         blocks: of a buffer.
-        shuffled: whether the order of a history is drawn anew for each epoch.
     """
 
     histories: Histories
     ends: Int64
     room: Room
     window: int
-    cap: int | None
-    shuffled: bool
-    seed: int
+    training: TrainingConfig
     examples: int
     expected: int
     cut: list[Block]
@@ -113,10 +109,7 @@ class BatchBuilder:
         rows = min(-(-size // length) * MOST_ROWS, int(1 + 1.1 * size / max(share, 1e-9) / length))
         room = Room(rows, length, max(size, length))
         expected = -(-kept // size)
-        shuffled = training.order == "random"
-        return cls(
-            histories, ends, room, model.history, cap, shuffled, training.seed, examples, expected, cut, blocks
-        )
+        return cls(histories, ends, room, model.history, training, examples, expected, cut, blocks)
 
     @property
     def rows(self) -> int:
@@ -134,13 +127,14 @@ class BatchBuilder:
 
     def buffers(self, epoch: int) -> Iterator[Buffer]:
         """The buffers of an epoch, each read when it is asked for."""
-        order = np.random.default_rng([self.seed, 4, epoch]).permutation(len(self.cut)).tolist()
+        training = self.training
+        order = np.random.default_rng([training.seed, 4, epoch]).permutation(len(self.cut)).tolist()
         for number, start in enumerate(range(0, len(order), self.blocks)):
             blocks = [self.cut[i] for i in sorted(order[start : start + self.blocks])]
             parts = [block_pieces(self.histories, self.ends, b, self.length, self.window) for b in blocks]
-            seed = [self.seed, 1, epoch, number]
-            ends = self.ends if self.shuffled else None
-            yield Buffer.of(self.histories, blocks, parts, self.room, self.cap, ends, seed)
+            seed = [training.seed, 1, epoch, number]
+            ends = self.ends if training.order == "random" else None
+            yield Buffer.of(self.histories, blocks, parts, self.room, training.examples_per_user, ends, seed)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 from model.batches import Batch
 from model.huffman import HuffmanTree, Paths
 from model.sampler import NegativeSampler
-from model.searches import Bags, touched
+from model.searches import Bags
+from model.touched import touched
 from watchnext.config import ModelConfig
 from watchnext.features import FeatureSpec, Float32, gap_buckets
 from watchnext.histories import Int32, Int64
@@ -64,11 +65,9 @@ class Preparer:
         """Prepare batch `number` of an epoch."""
         negatives = self.sampler.draw(batch.label, epoch, number)
         numbers = np.concatenate([batch.watched.ravel(), batch.label, negatives.items])
-        touched, inverse = np.unique(numbers, return_inverse=True)
-        rows = np.zeros(len(numbers), np.int32)
-        rows[: len(touched)] = touched
+        rows, places = touched(numbers, len(numbers))
         positions, examples = batch.watched.size, batch.label.size
-        watched, label, drawn = np.split(inverse.astype(np.int32), [positions, positions + examples])
+        watched, label, drawn = np.split(places, [positions, positions + examples])
         odds = np.bincount(drawn, np.exp(-negatives.log_q, dtype=np.float64), len(rows))
         hits = odds[label] * np.exp(negatives.label_log_q)
         paths, nodes = (None, None) if self.tree is None else touched_paths(self.tree, batch.label)

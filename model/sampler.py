@@ -1,6 +1,7 @@
 """Which items the true one is told from: drawn from a background distribution, or all of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -60,8 +61,8 @@ class NegativeSampler:
     def draw(self, labels: Int32, epoch: int, batch: int) -> Negatives:
         """Negatives for the labels of a batch (0 is padding); the same for the same seed, epoch, batch and labels."""
         if self.config.loss != "sampled":  # hierarchical softmax needs none
-            everything = np.flatnonzero(np.isfinite(self.log_q) & (self.config.loss == "full")).astype(np.int32)
-            return Negatives(everything, np.zeros(len(everything), np.float32), np.zeros(len(labels), np.float32))
+            items = self._seen if self.config.loss == "full" else self._seen[:0]
+            return Negatives(items, np.zeros(len(items), np.float32), np.zeros(len(labels), np.float32))
         rng = np.random.default_rng([self.config.seed, 2, epoch, batch])
         uniform = rng.random(self.config.negatives)
         last = np.searchsorted(self.cdf, self.cdf[-1])
@@ -70,6 +71,11 @@ class NegativeSampler:
         borrowed = round(self.config.in_batch * len(items)) if len(true) else 0
         items[:borrowed] = rng.choice(true, borrowed)
         return Negatives(items, self.log_q[items], self._of_labels(labels))
+
+    @cached_property
+    def _seen(self) -> Int32:
+        """All items that training sees."""
+        return np.flatnonzero(np.isfinite(self.log_q)).astype(np.int32)
 
     def _of_labels(self, labels: Int32) -> Float32:
         if not self.config.corrected_positive:  # it stands for exp(score), each negative for exp(score) / (S Q)

@@ -10,11 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from model.pieces import spread
+from model.touched import touched
 from watchnext.features import Float32
 from watchnext.histories import Int32, Int64
-
-LEAST = 256
-"""Rows are padded to a power of two from this on, so that XLA compiles few shapes."""
 
 
 class Bags(NamedTuple):
@@ -39,16 +37,3 @@ class Bags(NamedTuple):
         width = len(rows)
         weights = np.bincount(position * width + place, 1 / sizes[position], len(sizes) * width)
         return cls(rows, weights.reshape(len(sizes), width).astype(np.float32))
-
-
-def touched(numbers: Int32) -> tuple[Int32, Int32]:
-    """The numbers, each once and padded with 0, and the place of each among them.
-
-    >>> rows, places = touched(np.array([7, 5, 7], np.int32))
-    >>> rows[:3].tolist(), len(rows), places.tolist()
-    ([5, 7, 0], 256, [1, 0, 1])
-    """
-    found, places = np.unique(numbers, return_inverse=True)
-    padded = np.zeros(max(LEAST, 1 << int(max(len(found), 1) - 1).bit_length()), np.int32)
-    padded[: len(found)] = found
-    return padded, places.astype(np.int32)

@@ -4,13 +4,12 @@ One embedding for watched and for predicted items, the mean over the row, one hi
 softmax. The arrays are in memory already, which is the fastest input of `fit`.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks._rivals.program import Figures, Task, Timer, compete, steps_within
+from benchmarks._rivals.program import Figures, Task, compete, rounds
 from benchmarks._rivals.world import examples, make
 
 import model.network  # noqa: F401  isort: skip - silences TensorFlow
@@ -67,19 +66,7 @@ def prepare(task: Task) -> Callable[[], Figures]:
         fitted.fit([rows[:size], labels[:size, None]], np.zeros(size), task.examples, epochs=1, verbose=0)
         return size
 
-    fit(1)
-    start = time.perf_counter()
-    fit(1)
-    steps = steps_within(task, time.perf_counter() - start)
-    if steps > 1:
-        fit(steps)
-
-    def measure() -> Figures:
-        timer = Timer()
-        size = fit(steps)
-        return {"examples": size, **timer.figures(), "steps": steps}
-
-    return measure
+    return rounds(task, fit)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,27 @@ def steps_within(task: Task, one_step: float) -> int:
     return max(1, min(task.steps, int(task.seconds / one_step)))
 
 
+def rounds(task: Task, fit: Callable[[int], int]) -> Callable[[], Figures]:
+    """Warm up, find out how many steps a round can have, and give what measures one.
+
+    Args:
+        fit: trains so many steps and returns how many examples it trained on.
+    """
+    fit(1)
+    start = time.perf_counter()
+    fit(1)
+    steps = steps_within(task, time.perf_counter() - start)
+    if steps > 1:
+        fit(steps)
+
+    def measure() -> Figures:
+        timer = Timer()
+        size = fit(steps)
+        return {"examples": size, **timer.figures(), "steps": steps}
+
+    return measure
+
+
 def compete(prepare: Callable[[Task], Callable[[], Figures]]) -> None:
     """Run the program: the task is its argument, a line on standard input asks for a round.
 

@@ -6,11 +6,10 @@ has as many negatives as examples. Variant: the optimizer.
 """
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks._rivals.program import Figures, Task, Timer, compete, steps_within
+from benchmarks._rivals.program import Figures, Task, compete, rounds
 from benchmarks._rivals.world import examples, make
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -55,19 +54,7 @@ def prepare(task: Task) -> Callable[[], Figures]:
         model.fit(data, batch_size=batch, epochs=1, verbose=0)
         return size
 
-    fit(1)
-    start = time.perf_counter()
-    fit(1)
-    steps = steps_within(task, time.perf_counter() - start)
-    if steps > 1:
-        fit(steps)
-
-    def measure() -> Figures:
-        timer = Timer()
-        size = fit(steps)
-        return {"examples": size, **timer.figures(), "steps": steps}
-
-    return measure
+    return rounds(task, fit)
 
 
 if __name__ == "__main__":
