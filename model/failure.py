@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.huffman import Paths
 from model.prepare import Prepared
 from model.searches import Bags
 from watchnext.errors import TrainingError
@@ -78,8 +79,9 @@ def load_batch(file: Path) -> FailedBatch:
         else:
             fields[field] = value
     fields["log_q"] = tuple(fields["log_q"].values())
-    if fields["searches"]:
-        fields["searches"] = Bags(**fields["searches"])
+    for name, kind in (("searches", Bags), ("paths", Paths)):
+        if fields[name]:
+            fields[name] = kind(**fields[name])
     return FailedBatch(**about, batch=Prepared(**fields))
 
 

@@ -30,7 +30,7 @@ METRIC = "ndcg@10"
 
 
 class Stopped(Exception):  # noqa: N818  (nothing is wrong)
-    """Raised by one of the `Hooks` to end training for now: a checkpoint is written first, so that it can go on."""
+    """Raised by one of the `Hooks` to interrupt training: a checkpoint is written first, so that it can go on."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,9 @@ class Telemetry:
         self._work()
         seconds = self.waited + self.worked
         loss, norm, examples = self.sums.tolist()
-        rows = np.linalg.norm(tf.gather(self.trainer.network.tables["item"], self.sample).numpy(), axis=1)
+        network = self.trainer.network
+        table = network.tables.get("item", network.watched_table)  # hierarchical softmax predicts no rows of items
+        rows = np.linalg.norm(tf.gather(table, self.sample).numpy(), axis=1)
         return {
             "steps": self.steps,
             "loss": loss / self.steps,

@@ -21,8 +21,11 @@ from watchnext.histories import Int32
 from watchnext.tower import uses_context, uses_example_age, uses_searches
 from watchnext.vocabulary import Vocabulary
 
-SHAPING = ("dim", "encoder", "decays", "tower", "residual", "tied", "similarity", "bias")
-"""Settings that decide which weights there are, of which shape, or what they mean."""
+SHAPING = (
+    *("dim", "encoder", "decays", "learned_decays", "time_gaps", "attention_blocks", "attention_heads"),
+    *("tower", "residual", "tied", "similarity", "bias"),
+)
+"""Settings that decide which weights there are, of which shape, or what they mean; with attention, `history` too."""
 READS = {"context": uses_context, "searches": uses_searches, "example_age": uses_example_age}
 """What the first layer reads, by the setting that switches it."""
 
@@ -59,8 +62,8 @@ class WarmStart:
         tables = {"item": old.watched_vectors} if config.tied else {"watched": old.watched_vectors, "item": predicted}
         if config.bias:
             tables["item_bias"] = old.item_vectors[:, config.dim :]
-        rows = dict.fromkeys((TABLE + name for name in tables), known)
-        sources = {TABLE + name: values for name, values in tables.items()}
+        sources = {TABLE + name: values for name, values in tables.items() if TABLE + name in arrays}
+        rows = dict.fromkeys(sources, known)
         if old.search_vectors is not None and old.search_tokens is not None and self.tokens is not None:
             sources[f"{TABLE}search"] = old.search_vectors
             rows[f"{TABLE}search"] = old_numbers(self.tokens, old.search_tokens)
@@ -77,7 +80,7 @@ class WarmStart:
 
     def _check(self, network: Network) -> None:
         about = self.export.manifest
-        for name in SHAPING:
+        for name in (*SHAPING, *(["history"] if network.config.encoder == "attention" else [])):
             now, before = getattr(network.config, name), getattr(about.model, name)
             if now != before:
                 got = f"an export of {name}={text_of(before)}, where {name}={text_of(now)} is to be trained"

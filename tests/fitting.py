@@ -31,7 +31,12 @@ def circle() -> Histories:
 
 
 def train_on_circle(
-    folder: Path, resume: bool = False, steps: int | None = None, logs: Path | None = None, **changes: float | str
+    folder: Path,
+    resume: bool = False,
+    steps: int | None = None,
+    logs: Path | None = None,
+    model: ModelConfig = MODEL,
+    **changes: float | str,
 ) -> Fitted:
     """Train with the last watch of each user held out for validation."""
     histories = circle()
@@ -41,7 +46,7 @@ def train_on_circle(
     training = TRAINING.model_copy(update=changes)
     validate = Validator(UserInputs(histories), cut, 5000, seed=0)
     with Progress(disable=True) as bar:
-        return fit(data, MODEL, training, options, bar, validate, "circle")
+        return fit(data, model, training, options, bar, validate, "circle")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from model.batches import Batch
 from model.checkpoint import Checkpoint, CheckpointStore, Progress
 from model.failure import FailedBatch, arrays, load_batch, save_batch
+from model.huffman import Paths
 from model.network import Network
 from model.prepare import Prepared, Preparer
 from model.searches import Bags
@@ -25,10 +26,9 @@ DOT = MODEL.model_copy(update={"similarity": "dot"})
 def test_an_exploding_loss_that_is_still_a_number_stops_with_the_batch_and_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.fitting.MODEL", DOT)
     monkeypatch.setattr("tests.fitting.TRAINING", TRAINING.model_copy(update={"optimizer": "adagrad"}))
     with pytest.raises(TrainingError, match="Lower --set learning_rate, now 10000, ") as caught:
-        train_on_circle(tmp_path, learning_rate=1e4)
+        train_on_circle(tmp_path, model=DOT, learning_rate=1e4)
     (file,) = tmp_path.glob("failed-step-*.npz")
     assert str(file) in caught.value.cure
     found = load_batch(file)
@@ -84,6 +84,7 @@ def test_every_part_of_a_batch_comes_back(tmp_path: Path) -> None:
 
     fields: dict[str, Any] = {name: some() for name in Prepared._fields}
     fields |= {"log_q": (some(), some()), "context": {"age": some()}, "searches": Bags(some(), some())}
+    fields |= {"paths": Paths(some(), some())}
     batch = Prepared(**fields)
     save_batch(tmp_path / "a.npz", FailedBatch(7, 1, 2, math.inf, math.nan, batch))
     found = load_batch(tmp_path / "a.npz")

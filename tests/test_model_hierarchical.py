@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.hierarchical import hierarchical_softmax, linear_item_vectors, log_probabilities
 from model.huffman import HuffmanTree
-from tests.fitting import ITEMS, train_on_circle
+from tests.fitting import ITEMS, MODEL, train_on_circle
 
 counts = st.lists(st.integers(0, 1000), min_size=2, max_size=60).filter(lambda c: sum(n > 0 for n in c) >= 1)
 
@@ -68,8 +68,14 @@ def test_linear_item_vectors_give_log_p_where_scores_are_small() -> None:
     assert bias[1, 0] == pytest.approx(-math.log(2))
 
 
-def test_a_network_learns_the_circle_by_hierarchical_softmax(tmp_path: Path) -> None:
-    fitted = train_on_circle(tmp_path, loss="hierarchical", epochs=20)
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_network_learns_the_circle_by_hierarchical_softmax(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tied: bool
+) -> None:
+    monkeypatch.setattr("model.telemetry.EVERY", 5)
+    logs, model = tmp_path / "logs", MODEL.model_copy(update={"tied": tied})
+    fitted = train_on_circle(tmp_path / "run", logs=logs, model=model, loss="hierarchical", epochs=20)
     scores = fitted.tower.user_vectors([np.array([4, 5, 6, 7], np.int32)]) @ fitted.item_vectors.T
     assert scores.shape[1] == ITEMS + 1
+    assert "item_norm_mean" in (logs / "metrics.jsonl").read_text()
     assert fitted.metrics["ndcg@10"] > 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.huffman import HuffmanTree
 from model.network import Network
 from model.warm import WarmStart, old_numbers, old_places
 from tests.commands import run, run_json
@@ -100,6 +101,8 @@ def test_numbers_are_found_by_id() -> None:
         ({"tower": (12, 12)}, NOW, "Add --set tower=12"),
         ({"encoder": "mean"}, NOW, "Add --set encoder=decay"),
         ({"tied": False}, NOW, "Add --set tied=true"),
+        ({"learned_decays": True}, NOW, "Add --set learned_decays=false"),
+        ({"time_gaps": True}, NOW, "Add --set time_gaps=false"),
         ({"context": False}, NOW, "reads context, unlike what is to be trained"),
         ({}, PLAIN, "reads context, unlike what is to be trained"),
     ],
@@ -110,6 +113,23 @@ def test_another_shape_is_told_with_the_cure(changes: dict[str, object], feature
     with pytest.raises(UsageError, match="--warm-from") as error:
         WarmStart(exported(config), Vocabulary(NEW_ITEMS), Vocabulary(NEW_TOKENS)).arrays(network)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("attention_heads", 4), ("attention_blocks", 2), ("history", 9)])
+def test_the_shape_of_attention_is_told_too(name: str, value: int) -> None:
+    config = ModelConfig(dim=8, tower=(12,), encoder="attention", attention_heads=2, history=5)
+    network = Network(config.model_copy(update={name: value}), NOW, len(NEW_ITEMS), seed=2)
+    with pytest.raises(UsageError, match=f"Add --set {name}="):
+        WarmStart(exported(config), Vocabulary(NEW_ITEMS), Vocabulary(NEW_TOKENS)).arrays(network)
+
+
+@pytest.mark.parametrize("changes", [{"tied": False}, {"tied": False, "bias": True}, {"bias": True}])
+def test_a_tree_in_place_of_predicted_items_takes_the_watched_ones(changes: dict[str, bool]) -> None:
+    config = ModelConfig.model_validate({"dim": 8, "tower": (12,), **changes})
+    network = Network(config, NOW, len(NEW_ITEMS), seed=2, tree=HuffmanTree.of(np.array([0, 5, 4, 3, 2, 1])))
+    export = exported(config)
+    network.set_arrays(WarmStart(export, Vocabulary(NEW_ITEMS), Vocabulary(NEW_TOKENS)).arrays(network))
+    assert np.array_equal(network.tower().watched[[3, 5, 4]], export.watched_vectors[[1, 2, 3]])
 
 
 def test_what_an_export_does_not_read_is_told_with_the_setting_that_switches_it_off() -> None:
