@@ -18,6 +18,7 @@ from model.buffers import BLOCK, BLOCKS, Block, Buffer, Room, block_pieces, cut_
 from model.pieces import spread
 from model.prefetch import prefetch
 from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.errors import UsageError
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int32, Int64
 
@@ -94,7 +95,11 @@ class BatchBuilder:
             ends: [users + 1] watches of each user that training may see.
             watches: of a block.
             blocks: of a buffer.
+
+        Raises UsageError for time gaps in histories whose order is drawn: what follows a watch is then no gap of it.
         """
+        if model.time_gaps and training.order == "random":
+            raise UsageError("--set time_gaps", "true with order=random", "Switch one of them off.")
         length, size, cap = row_length(model), training.batch_examples, training.examples_per_user
         cut = cut_blocks(histories.offsets, watches)
         examples = kept = positions = 0

@@ -224,7 +224,7 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
     Returns [positions, 1], then [examples, units] for each layer of the tower, then those of `encoders.drops`;
     nothing for rate 0.
     """
-    least = round(256 * rate)
+    least = min(round(256 * rate), 255)
     if not least:
         return []
     shapes = [[sizes[0], 1], *([sizes[1], width] for width in config.tower)]

@@ -104,7 +104,7 @@ def _refit(
     data: TrainingData, fitted: Fitted, plan: Plan, options: RunOptions, bar: ProgressBar, fingerprint: str
 ) -> Fitted:
     histories = data.inputs.histories
-    features = data.features.with_window(histories.times) if plan.model.example_age else data.features
+    features = data.features.with_window(histories.times) if plan.model.reads_times else data.features
     inputs = replace(data.inputs, window_end=features.window_end)
     everything = TrainingData(inputs, histories.lengths, data.items, features)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})

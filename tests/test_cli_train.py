@@ -34,6 +34,16 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("setting", "refit"), [("time_gaps", False), ("time_gaps", True), ("example_age", True)])
+def test_a_network_that_is_told_of_times_knows_when_its_training_ended(
+    work: Path, tmp_path: Path, setting: str, refit: bool
+) -> None:
+    options = [f"--set={setting}=true", "--epochs", "1", *SMALL, *(["--refit"] if refit else [])]
+    run_json("train", work / "corpus", "--to", tmp_path / "export", *options)
+    end = Export.open(tmp_path / "export").manifest.features.window_end
+    assert end == (7149 if refit else 6149)  # the last of 8 watches, or the one before
+
+
 # A tenth of 1,200 watches, one each; a tenth of 150 users.
 @pytest.mark.parametrize(("holdout", "users"), [("leave-one-out", 150), ("temporal", 120), ("users", 15)])
 def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: int) -> None:

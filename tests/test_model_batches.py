@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from model.batches import Batch, BatchBuilder, row_length
 from model.pieces import pack
 from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.errors import UsageError
 from watchnext.histories import Histories
 
 WHOLE = (1 << 18, 16)
@@ -87,6 +88,12 @@ def test_shuffled_histories_stay_within_what_may_be_seen(lengths: list[int], dat
     assert all(len(set(found)) == len(found) == ends[user - 1] - 1 for user, found in labels.items())
     if max(ends) > 30:
         assert any(seen[-1] != label - 1 for _, label, seen in examples)
+
+
+def test_time_gaps_need_the_order_of_the_log() -> None:
+    histories, training = Histories.of([[1, 2]]), TrainingConfig(order="random")
+    with pytest.raises(UsageError, match="time_gaps"):
+        BatchBuilder.of(histories, np.array([0, 2]), ModelConfig(time_gaps=True), training)
 
 
 def test_epochs_differ_and_each_can_be_made_again() -> None:

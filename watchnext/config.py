@@ -97,6 +97,11 @@ class ModelConfig(Closed):
             raise ValueError(f"dim, now {dim}, must be a multiple of it")
         return heads
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether the network is told of times, so that it must know when its training ended."""
+        return self.example_age or self.time_gaps
+
 
 class TrainingConfig(Closed):
     """How the network is fitted. Together with `ModelConfig`, a corpus and a holdout this decides the result."""

@@ -187,7 +187,7 @@ def planned(
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
-    times = corpus.histories.until(cut.train).times if chosen.model.example_age else None
+    times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
     training = chosen.training
