@@ -12,6 +12,7 @@ import duckdb
 from corpus.clean import Kept, clean
 from corpus.corpus import (
     CATALOGUE,
+    ITEM_VOCABULARY,
     REJECTED,
     REJECTED_SEARCHES,
     SEARCH_VOCABULARY,
@@ -174,7 +175,9 @@ def _write_rest(
     item_counts: TableCounts | None = None
     user_counts: TableCounts | None = None
     if options.items:
-        catalogue, item_counts = item_table(con, options.items, options.item_columns, items, scratch)
+        columns, unwatched = options.item_columns, options.unwatched_items
+        items, catalogue, item_counts = item_table(con, options.items, columns, items, scratch, unwatched)
+        items.save(folder / ITEM_VOCABULARY)
     if options.users:
         people, user_counts = user_table(con, options.users, options.user_columns, users, scratch)
     save_table(catalogue, folder / CATALOGUE)

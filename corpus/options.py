@@ -86,6 +86,9 @@ class IngestOptions(Closed):
     """A table of items (Parquet, CSV, JSONL)."""
     item_columns: ItemColumns = ItemColumns()
     """Column names of the items table."""
+    unwatched_items: bool = False
+    """Whether items of the table that no watch is left of get a number, too, after all others. A model that reads
+    `item_features` gives them vectors. Needs `items`."""
     users: Path | None = None
     """A table of users (Parquet, CSV, JSONL)."""
     user_columns: UserColumns = UserColumns()
@@ -114,9 +117,11 @@ class IngestOptions(Closed):
     """Threads of DuckDB; None is one a core. The result does not depend on it."""
 
     @model_validator(mode="after")
-    def _fraction_has_column(self) -> Self:
+    def _has_what_it_needs(self) -> Self:
         if self.min_fraction > 0 and self.columns.fraction is None:
             raise UsageError(
                 "--min-fraction", self.min_fraction, "Name the column it refers to: --fraction-column NAME."
             )
+        if self.unwatched_items and self.items is None:
+            raise UsageError("--unwatched-items", "no items table", "Give one: --items FILE.")
         return self

@@ -1,6 +1,6 @@
 """The optional items and users tables -> Arrow tables aligned by number. The last row of an id counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,33 @@ _Reader = Callable[[str, str], _Cell | None]
 
 
 def item_table(
-    con: duckdb.DuckDBPyConnection, path: Path, columns: ItemColumns, ids: Vocabulary, scratch: Path
-) -> tuple[pa.Table, TableCounts]:
-    """The items table by item number, with `catalogue.ITEM_SCHEMA`."""
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: ItemColumns,
+    ids: Vocabulary,
+    scratch: Path,
+    unwatched: bool = False,
+) -> tuple[Vocabulary, pa.Table, TableCounts]:
+    """The items table by item number, with `catalogue.ITEM_SCHEMA`.
+
+    Args:
+        ids: of items that were watched.
+        unwatched: whether other ids of the table are numbered after them, by their bytes; else they are ignored.
+
+    Returns all ids, and the table.
+    """
     readers: dict[str, _Reader] = {"title": _text, "categories": _categories, "uploaded": _time}
-    return _aligned(
-        con, path, columns.model_dump(), ItemColumns().model_dump(), "item", readers, ids, ITEM_SCHEMA, scratch
-    )
+    known = _cells(con, path, columns.model_dump(), ItemColumns().model_dump(), "item", readers, scratch)
+    if unwatched:
+        there = con.sql("SELECT DISTINCT id FROM cells WHERE id IS NOT NULL ORDER BY id").to_arrow_table()
+        new = [id_ for id_, number in _numbered(there.column("id"), ids) if not number]
+        ids = Vocabulary([*ids.ids(range(1, len(ids) + 1)), *new])
+    return ids, *_join(con, known, ids, ITEM_SCHEMA)
+
+
+def _numbered(column: pa.ChunkedArray, ids: Vocabulary) -> Iterable[tuple[str, int]]:
+    values = column.to_pylist()
+    return zip(values, ids.numbers(values).tolist(), strict=True)
 
 
 def user_table(
@@ -52,9 +72,8 @@ def user_table(
         "gender": _text,
         "logged_in": _binary,
     }
-    return _aligned(
-        con, path, columns.model_dump(), UserColumns().model_dump(), "user", readers, ids, USER_SCHEMA, scratch
-    )
+    known = _cells(con, path, columns.model_dump(), UserColumns().model_dump(), "user", readers, scratch)
+    return _join(con, known, ids, USER_SCHEMA)
 
 
 def _text(x: str, type_: str) -> _Cell | None:
@@ -95,17 +114,16 @@ def _age(x: str, type_: str) -> _Cell | None:
     return _Cell(f"CASE WHEN {valid} THEN {age.value} END", f"NOT {age.missing} AND NOT {valid}")
 
 
-def _aligned(
+def _cells(
     con: duckdb.DuckDBPyConnection,
     path: Path,
     names: dict[str, str],
     defaults: dict[str, str],
     role: str,
     readers: dict[str, _Reader],
-    ids: Vocabulary,
-    schema: pa.Schema,
     scratch: Path,
-) -> tuple[pa.Table, TableCounts]:
+) -> dict[str, _Cell]:
+    """Make the table `cells`, a row for each of the file: its id, null where it has none, and the known columns."""
     types = _load(con, path, list(names.values()), scratch)
     id_ = sql.identifier(sql.name(names[role]), types[names[role]]) if names[role] in types else None
     if id_ is None:
@@ -120,7 +138,7 @@ def _aligned(
         f"CREATE OR REPLACE TEMP TABLE cells AS SELECT CASE WHEN NOT {id_.missing} AND NOT {id_.wrong} THEN"
         f" {id_.value}::VARCHAR END AS id{values} FROM side"
     )
-    return _join(con, known, ids, schema)
+    return known
 
 
 def _join(

@@ -7,8 +7,10 @@ import numpy as np
 
 from watchnext.histories import Histories, Int64
 
-BUCKETS = ("head", "middle", "tail", "untrained")
-"""A third of the training watches each, from the most to the least popular items, and items without any."""
+RARE = 5
+BUCKETS = ("head", "middle", "tail", "rare", "untrained")
+"""A third of the training watches each, from the most to the least popular items; then items with fewer than `RARE`
+watches, wherever these are, and items without any."""
 
 
 @dataclass(frozen=True)
@@ -51,5 +53,6 @@ class TrainingCounts:
         before = np.cumsum(self.watches[order]) - self.watches[order]
         bucket = np.empty(len(order), np.int64)
         bucket[order] = np.minimum(3 * before // max(int(self.watches.sum()), 1), 2)
-        bucket[self.watches == 0] = 3
+        bucket[self.watches < RARE] = 3
+        bucket[self.watches == 0] = 4
         return bucket

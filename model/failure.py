@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.huffman import Paths
+from model.item_features import TouchedFeatures
 from model.prepare import Prepared
 from model.searches import Bags
 from watchnext.errors import TrainingError
@@ -79,7 +80,7 @@ def load_batch(file: Path) -> FailedBatch:
         else:
             fields[field] = value
     fields["log_q"] = tuple(fields["log_q"].values())
-    for name, kind in (("searches", Bags), ("paths", Paths)):
+    for name, kind in (("features", TouchedFeatures), ("searches", Bags), ("paths", Paths)):
         if fields[name]:
             fields[name] = kind(**fields[name])
     return FailedBatch(**about, batch=Prepared(**fields))

@@ -23,6 +23,7 @@ from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Int64, spans
 from watchnext.inputs import UserInputs
+from watchnext.item_features import ItemBags
 from watchnext.tower import UserTower
 
 METRIC = "ndcg@10"
@@ -59,12 +60,14 @@ class TrainingData:
         inputs: histories and everything else that is known of users.
         ends: [users + 1] how many watches of each user training may see.
         items: items in the vocabulary.
+        bags: features of items, see `ModelConfig.item_features`.
     """
 
     inputs: UserInputs
     ends: Int64
     items: int
     features: FeatureSpec
+    bags: ItemBags | None = None
 
     def counts(self) -> Int64:
         """[items + 1] watches of each item that training may see."""
@@ -92,7 +95,6 @@ class Run:
     """One run of the loop. `fit` is the way in."""
 
     config: TrainingConfig
-    counts: Int64
     store: CheckpointStore
     validate: Validate | None
     trainer: Trainer
@@ -164,16 +166,10 @@ class Run:
         network = self.trainer.network
         if weights is not trained:
             network.set_arrays(weights)
-        metrics = validate(self.item_vectors(), network.tower())
+        metrics = validate(network.item_vectors(), network.tower())
         if weights is not trained:
             network.set_arrays(trained)
         return metrics
-
-    def item_vectors(self) -> Float32:
-        """[items + 1, dim] zero for items that training does not see: nothing was learned about them."""
-        vectors = self.trainer.network.item_vectors()
-        vectors[self.counts == 0] = 0
-        return vectors
 
     def _title(self) -> str:
         p = self.progress
@@ -231,19 +227,19 @@ def fit(
     if not builder.examples:
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
-    network = Network(model, data.features, data.items, config.seed, tree)
+    network = Network(model, data.features, data.items, config.seed, tree, data.bags)
     if start is not None:
         network.set_arrays(start(network))
+    network.forget(np.flatnonzero(counts == 0))
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     trainer = Trainer(network, config)
     run = Run(
         config,
-        counts,
         CheckpointStore(options.checkpoints, identity),
         validate,
         trainer,
         builder,
-        Preparer(sampler, model, data.features, data.inputs, tree),
+        Preparer(sampler, model, data.features, data.inputs, tree, data.bags),
         Telemetry(options.logs, trainer),
         hooks or Hooks(),
     )
@@ -258,7 +254,7 @@ def fit(
         run.telemetry.close()
     network.set_arrays(run.best)
     return Fitted(
-        run.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts
+        network.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts
     )
 
 

@@ -17,6 +17,7 @@ from watchnext.config import ModelConfig
 from watchnext.encoders import GAPS, parts
 from watchnext.features import GAP_BUCKETS, POWERS, REALS, FeatureSpec, Float32
 from watchnext.histories import Int64
+from watchnext.item_features import ItemBags
 from watchnext.tower import UserTower, uses_context, uses_example_age, uses_searches
 
 Tensor = Any
@@ -24,6 +25,8 @@ Dense = dict[str, Tensor]
 
 TABLE, DENSE = "table/", "dense/"
 """What the names of tables, of which a step touches few rows, and of dense weights begin with."""
+FEATURES = "_features"
+"""What the names of tables with features of items end with, after that of the items' table."""
 BLOCK = 1 << 16
 """Rows of a table that are initialised or read at a time."""
 CONTEXT_DIM = 8
@@ -37,16 +40,26 @@ class Network:
         items: items in the vocabulary; tables have one row more, for padding.
         seed: initial values follow from it.
         tree: of hierarchical softmax, whose inner nodes have vectors in place of the predicted items.
+        bags: features of items; None for a network that reads none.
     """
 
     def __init__(
-        self, config: ModelConfig, features: FeatureSpec, items: int, seed: int, tree: HuffmanTree | None = None
+        self,
+        config: ModelConfig,
+        features: FeatureSpec,
+        items: int,
+        seed: int,
+        tree: HuffmanTree | None = None,
+        bags: ItemBags | None = None,
     ) -> None:
-        self.config, self.features, self.items, self.tree = config, features, items, tree
+        self.config, self.features, self.items, self.tree, self.bags = config, features, items, tree, bags
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
         self.tables = {name: _normal_table(rng, shape, std, name) for name in names}
+        if bags:
+            shape_ = [bags.size + 1, config.dim]
+            self.tables |= {name + FEATURES: tf.Variable(tf.zeros(shape_), name=name + FEATURES) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
             self.tables["search"] = _normal_table(rng, shape, std, "search")
@@ -80,9 +93,9 @@ class Network:
         return values
 
     @property
-    def watched_table(self) -> Tensor:
-        """[items + 1, dim] the embeddings that the encoder reads."""
-        return self.tables["item" if self.config.tied else "watched"]
+    def watched(self) -> str:
+        """The table of embeddings that the encoder reads."""
+        return "item" if self.config.tied else "watched"
 
     def states(
         self, dense: Dense, x: Tensor, depth: Tensor, kept: list[Tensor] | None = None, gaps: Tensor | None = None
@@ -162,7 +175,10 @@ class Network:
         """The current weights as the numpy tower."""
         weights = {name: variable.numpy() for name, variable in self.dense.items()}
         searched = read(self.tables["search"]) if "search" in self.tables else None
-        return UserTower(self.config, self.features, read(self.watched_table), weights, searched)
+        watched = np.empty((self.items + 1, self.config.dim), np.float32)
+        for rows, block in self._composed(self.watched):
+            watched[rows] = block
+        return UserTower(self.config, self.features, watched, weights, searched)
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim (+ 1 with bias)] such that their dot products with user vectors are the model's scores.
@@ -172,13 +188,26 @@ class Network:
         if self.tree:
             found = linear_item_vectors(self.tree, scaled(self.config, self.tables["node"]).numpy())
             return np.concatenate(found[: 1 + self.config.bias], 1)
-        table, bias = self.tables["item"], self.tables.get("item_bias")
         vectors = np.empty((self.items + 1, self.config.dim + self.config.bias), np.float32)
-        for rows in _blocks(len(vectors)):
-            vectors[rows, : self.config.dim] = scaled(self.config, tf.gather(table, rows)).numpy()
-            if bias is not None:
-                vectors[rows, self.config.dim :] = tf.gather(bias, rows).numpy()
+        for rows, block in self._composed("item"):
+            vectors[rows, : self.config.dim] = scaled(self.config, block)
+        if self.config.bias:
+            vectors[:, self.config.dim :] = read(self.tables["item_bias"])
         return vectors
+
+    def _composed(self, name: str) -> Iterator[tuple[Int64, Float32]]:
+        """Numbers of items, block by block, and their embeddings in a table with what features add to them."""
+        features = read(self.tables[name + FEATURES]) if self.bags else None
+        for rows in _blocks(self.items + 1):
+            own = tf.gather(self.tables[name], rows).numpy()
+            yield rows, own if self.bags is None or features is None else own + self.bags.sums(features, rows)
+
+    def forget(self, items: Int64) -> None:
+        """Set the embeddings of some items to zero: of those that training does not see nothing is learned."""
+        for name in {self.watched, "item"} & self.tables.keys():
+            for start in range(0, len(items), BLOCK):
+                rows = items[start : start + BLOCK]
+                self.tables[name].scatter_update(tf.IndexedSlices(tf.zeros([len(rows), self.config.dim]), rows))
 
 
 def read(variable: Tensor) -> np.ndarray:

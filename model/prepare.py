@@ -8,6 +8,7 @@ import numpy as np
 
 from model.batches import Batch
 from model.huffman import HuffmanTree, Paths
+from model.item_features import TouchedFeatures
 from model.sampler import NegativeSampler
 from model.searches import Bags
 from model.touched import touched
@@ -15,6 +16,7 @@ from watchnext.config import ModelConfig
 from watchnext.features import FeatureSpec, Float32, gap_buckets
 from watchnext.histories import Int32, Int64
 from watchnext.inputs import UserInputs
+from watchnext.item_features import ItemBags
 from watchnext.tower import uses_context, uses_example_age, uses_searches
 
 
@@ -43,6 +45,8 @@ class Prepared(NamedTuple):
     """[examples] and [negatives], of the labels and of the negatives."""
     context: dict[str, Int32 | Float32]
     """`country`, `device`, `reals`, `age`: those that the network reads, [examples] rows each."""
+    features: TouchedFeatures | None
+    """Of the items in `rows`; None for a network that reads none."""
     searches: Bags | None
     """What was searched before each example; None for a network that does not read it."""
     paths: Paths | None
@@ -60,6 +64,7 @@ class Preparer:
     features: FeatureSpec
     inputs: UserInputs
     tree: HuffmanTree | None = None
+    bags: ItemBags | None = None
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Prepared:
         """Prepare batch `number` of an epoch."""
@@ -83,7 +88,8 @@ class Preparer:
             hits=hits.astype(np.float32),
             log_q=(negatives.label_log_q, negatives.log_q),
             context=self.context(batch),
-            searches=self.bags(batch) if uses_searches(self.model, self.features) else None,
+            features=None if self.bags is None else TouchedFeatures.of(self.bags, rows),
+            searches=self.searches(batch) if uses_searches(self.model, self.features) else None,
             paths=paths,
             nodes=nodes,
         )
@@ -104,7 +110,7 @@ class Preparer:
             found["age"] = self.features.encode_example_age(seconds)
         return found
 
-    def bags(self, batch: Batch) -> Bags:
+    def searches(self, batch: Batch) -> Bags:
         """The search tokens before every example."""
         searches = self.inputs.searches
         if searches is None:

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from model.hierarchical import hierarchical_softmax
+from model.item_features import composed
 from model.loss import sampled_softmax
-from model.network import DENSE, TABLE, Network, dropout_factors, read, scaled, write
+from model.network import DENSE, FEATURES, TABLE, Network, dropout_factors, read, scaled, write
 from model.optimizer import slots, update
 from model.prepare import Prepared
 from watchnext.config import TrainingConfig
@@ -56,6 +57,8 @@ class Trainer:
         """Apply one batch; returns the mean loss in nats."""
         self.step_count.assign_add(1)
         rows = {name: batch.rows for name in self.trained if name.startswith(TABLE)}
+        if batch.features is not None:
+            rows |= {name: batch.features.rows for name in rows if name.endswith(FEATURES)}
         if batch.searches is not None:
             rows[f"{TABLE}search"] = batch.searches.tokens
         if batch.nodes is not None:
@@ -102,7 +105,10 @@ class Trainer:
         """
         tables, dense = ({n.removeprefix(k): v for n, v in values.items() if n.startswith(k)} for k in (TABLE, DENSE))
         network = self.network
-        watched = tables["item" if network.config.tied else "watched"]
+        if batch.features is not None:
+            for name in [name.removesuffix(FEATURES) for name in tables if name.endswith(FEATURES)]:
+                tables[name] = composed(tables[name], tables[name + FEATURES], batch.features)
+        watched = tables[network.watched]
         context = dict(batch.context)
         if batch.searches is not None:
             context["search"] = tf.matmul(batch.searches.weights, tables["search"])

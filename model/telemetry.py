@@ -116,7 +116,9 @@ class Telemetry:
         seconds = self.waited + self.worked
         loss, norm, examples = self.sums.tolist()
         network = self.trainer.network
-        table = network.tables.get("item", network.watched_table)  # hierarchical softmax predicts no rows of items
+        table = network.tables.get(
+            "item", network.tables[network.watched]
+        )  # hierarchical softmax predicts no rows of items
         rows = np.linalg.norm(tf.gather(table, self.sample).numpy(), axis=1)
         return {
             "steps": self.steps,

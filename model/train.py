@@ -15,7 +15,9 @@ from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
 from watchnext.features import FeatureSpec, Float32
+from watchnext.histories import Int64
 from watchnext.inputs import UserInputs, user_inputs
+from watchnext.item_features import item_bags
 from watchnext.split import HoldoutName, Split
 from watchnext.tower import UserTower
 
@@ -68,14 +70,19 @@ def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions
     data = training_data(corpus, features, plan)
     fitted = first_fit(data, corpus, plan, options, bar)
     if plan.refit:
-        fitted = _refit(data, fitted, plan, options, bar, _fingerprint(corpus, plan))
+        fitted = _refit(data, fitted, corpus, plan, options, bar)
     return _export(corpus, data.inputs, plan, fitted, bar)
 
 
 def training_data(corpus: Corpus, features: FeatureSpec, plan: Plan) -> TrainingData:
     """What a plan's network is fitted to: the training part of its holdout."""
     inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
-    return TrainingData(inputs, plan.holdout.split.train, len(corpus.items), features)
+    return _data(corpus, features, plan, inputs, plan.holdout.split.train)
+
+
+def _data(corpus: Corpus, features: FeatureSpec, plan: Plan, inputs: UserInputs, ends: Int64) -> TrainingData:
+    bags = item_bags(plan.model, corpus.catalogue.table, features.window_end)
+    return TrainingData(inputs, ends, len(corpus.items), features, bags)
 
 
 def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar) -> Fitted:
@@ -101,15 +108,15 @@ def _fingerprint(corpus: Corpus, plan: Plan) -> str:
 
 
 def _refit(
-    data: TrainingData, fitted: Fitted, plan: Plan, options: RunOptions, bar: ProgressBar, fingerprint: str
+    data: TrainingData, fitted: Fitted, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar
 ) -> Fitted:
     histories = data.inputs.histories
     features = data.features.with_window(histories.times) if plan.model.reads_times else data.features
     inputs = replace(data.inputs, window_end=features.window_end)
-    everything = TrainingData(inputs, histories.lengths, data.items, features)
+    everything = _data(corpus, features, plan, inputs, histories.lengths)
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
-    second = _below(options, SECOND)
-    again = fit(everything, plan.model, training, second, bar, None, f"refit {fingerprint}", start=plan.start)
+    second, fingerprint = _below(options, SECOND), f"refit {_fingerprint(corpus, plan)}"
+    again = fit(everything, plan.model, training, second, bar, None, fingerprint, start=plan.start)
     return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
 
 

@@ -61,7 +61,7 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert 0 < better["low"] < better["high"]
     assert better["p"] < 0.01
     assert list(found["by_activity"]["model"]) == ["5-9"]  # eight watches each, some held out
-    assert set(found["by_popularity"]["model"]) <= {"head", "middle", "tail", "untrained"}
+    assert set(found["by_popularity"]["model"]) <= {"head", "middle", "tail", "rare", "untrained"}
     assert 0 < found["catalogue"]["model"]["coverage@5"] <= 1
     shown = run("evaluate", to, "--by", "popularity", "--by", "activity")
     assert "HR@10" in shown

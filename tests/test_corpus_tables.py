@@ -141,3 +141,21 @@ def test_movielens(tmp_path: Path) -> None:
     number = corpus.items.number("31")
     assert corpus.catalogue.title(number) == "Dangerous Minds"
     assert corpus.catalogue.table["categories"][number].as_py() == ["Drama"]
+
+
+def test_items_that_nobody_watched_are_numbered_after_the_others(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.csv").write_text("item,title\nz,Z\na,A\n,no id\né,E\nc,C\nz,last Z\n")
+    corpus = ingest(options(log, tmp_path / "c", items=tmp_path / "items.csv", unwatched_items=True))
+    assert corpus.items.ids([1, 2, 3, 4, 5]) == ["b", "a", "c", "z", "é"]
+    assert [corpus.catalogue.title(number) for number in range(1, 6)] == [None, "A", "C", "last Z", "E"]
+    counts = corpus.manifest.item_table
+    assert counts is not None
+    assert (counts.unknown, counts.used) == (0, 4)
+    again = Corpus.open(tmp_path / "c")
+    assert len(again.items) == again.manifest.items == 5
+    assert again.histories.items.max() == 2
+
+
+def test_unwatched_items_need_an_items_table(tmp_path: Path, log: str) -> None:
+    with pytest.raises(UsageError, match=r"--unwatched-items.*Give one: --items FILE"):
+        options(log, tmp_path / "c", unwatched_items=True)

@@ -57,26 +57,28 @@ def test_users_without_history_are_counted_and_left_out() -> None:
 
 
 def test_buckets_by_hand() -> None:
-    # Training: item 1 three times, 2 twice, 3 once, 4 never. Thirds of 6 watches: 1 | 2 | 3.
-    histories = Histories.of([[1, 1, 1, 2, 2, 3, 4], [5, 1, 2, 3, 4]])
-    ask = Ask(np.array([0, 6, 1]), np.array([0, 7, 5]))
-    cut = Split(np.array([0, 6, 0]), ask, ask)
-    counts = TrainingCounts.of(histories, cut.train, 5)
-    assert counts.buckets()[1:].tolist() == [0, 1, 2, 3, 3]
-    scores = np.array([[0] * 6, [0, 0, 0, 0, 9, 0], [0, 9, 8, 7, 6, 0]], np.float32)
+    # Training: item 1 fifteen times, 2 ten times, 3 five times, 6 once, 4 and 5 never. Thirds of 31: 1 | 2 | 3, 6.
+    watched = [1] * 15 + [2] * 10 + [3] * 5 + [6]
+    histories = Histories.of([[*watched, 4], [5, 1, 2, 3, 4, 6]])
+    ask = Ask(np.array([0, 31, 1]), np.array([0, 32, 6]))
+    cut = Split(np.array([0, 31, 0]), ask, ask)
+    counts = TrainingCounts.of(histories, cut.train, 6)
+    assert counts.buckets()[1:].tolist() == [0, 1, 2, 4, 4, 3]
+    scores = np.array([[0] * 7, [0, 0, 0, 0, 9, 0, 0], [0, 9, 8, 7, 6, 0, 5]], np.float32)
     report = evaluate(Fixed(scores), histories, cut, counts, ks=(2,))
     found = report.popularity_estimates()
     assert {name: e["recall@2"].value for name, e in found.items()} == {
         "head": 1,
         "middle": 1,
         "tail": 0,
+        "rare": 0,
         "untrained": 0.5,
     }
-    assert report.targets_by_popularity == {"head": 1, "middle": 1, "tail": 1, "untrained": 2}
+    assert report.targets_by_popularity == {"head": 1, "middle": 1, "tail": 1, "rare": 1, "untrained": 2}
     active = report.activity_estimates()
-    assert list(active) == ["1-4", "5-9"]
-    assert active["1-4"]["recall@2"].value == 0.5
-    assert active["5-9"]["recall@2"].value == 1
+    assert list(active) == ["1-4", "20-49"]
+    assert active["1-4"]["recall@2"].value == 0.4
+    assert active["20-49"]["recall@2"].value == 1
 
 
 def test_the_age_of_lists_is_that_at_the_users_last_visible_watch() -> None:

@@ -12,6 +12,7 @@ from model.batches import Batch
 from model.checkpoint import Checkpoint, CheckpointStore, Progress
 from model.failure import FailedBatch, arrays, load_batch, save_batch
 from model.huffman import Paths
+from model.item_features import TouchedFeatures
 from model.network import Network
 from model.prepare import Prepared, Preparer
 from model.searches import Bags
@@ -84,7 +85,7 @@ def test_every_part_of_a_batch_comes_back(tmp_path: Path) -> None:
 
     fields: dict[str, Any] = {name: some() for name in Prepared._fields}
     fields |= {"log_q": (some(), some()), "context": {"age": some()}, "searches": Bags(some(), some())}
-    fields |= {"paths": Paths(some(), some())}
+    fields |= {"paths": Paths(some(), some()), "features": TouchedFeatures(some(), some(), some(), some())}
     batch = Prepared(**fields)
     save_batch(tmp_path / "a.npz", FailedBatch(7, 1, 2, math.inf, math.nan, batch))
     found = load_batch(tmp_path / "a.npz")

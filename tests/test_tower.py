@@ -85,10 +85,10 @@ def test_numpy_equals_tensorflow_for_every_example(config: ModelConfig, everythi
 
 def every_example(network: Network, preparer: Preparer, batch: Batch) -> Float32:
     """What training computes for all examples of a batch."""
-    x = tf.gather(network.watched_table, batch.watched)
+    x = tf.gather(network.tables[network.watched], batch.watched)
     context: dict[str, Any] = dict(preparer.context(batch))
     if "search" in network.tables:
-        bags = preparer.bags(batch)
+        bags = preparer.searches(batch)
         context["search"] = bags.weights @ tf.gather(network.tables["search"], bags.tokens)
     gaps = preparer.gaps(batch) if network.config.time_gaps else None
     state = tf.gather(network.states(network.dense, x, batch.depth, gaps=gaps), batch.position)

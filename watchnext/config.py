@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from watchnext.errors import UsageError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+ItemFeature = Literal["categories", "title", "uploaded"]
 
 
 class Closed(BaseModel):
@@ -78,6 +79,11 @@ class ModelConfig(Closed):
     """Similarity `cosine`: scores are cosines divided by this."""
     bias: bool = False
     """Whether every item has a bias; it becomes one more dimension of the item vectors (paper, 3.1: none)."""
+    item_features: tuple[ItemFeature, ...] = ()
+    """What of the items table is embedded and added to the embeddings of items, so that an item with few watches or
+    none has a vector, too: `categories`, the words of the `title`, the age since it was `uploaded`."""
+    feature_buckets: int = Field(1 << 16, ge=1)
+    """Rows of the table that features of items are hashed to."""
     context: bool = True
     """Whether country, device, age, gender and logged-in state enter the tower where the corpus has them (3.3)."""
     searches: bool = True
@@ -100,7 +106,7 @@ class ModelConfig(Closed):
     @property
     def reads_times(self) -> bool:
         """Whether the network is told of times, so that it must know when its training ended."""
-        return self.example_age or self.time_gaps
+        return self.example_age or self.time_gaps or "uploaded" in self.item_features
 
 
 class TrainingConfig(Closed):

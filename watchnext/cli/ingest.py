@@ -51,6 +51,9 @@ def ingest(
         str, _option("Its column of categories: lists, or texts with | between.", _TABLES)
     ] = "categories",
     items_uploaded: Annotated[str, _option("Its column of the upload time.", _TABLES)] = "uploaded",
+    unwatched_items: Annotated[
+        bool, _option("Number items without watches, too: for models that read item features.", _TABLES)
+    ] = False,
     users: Annotated[Path | None, _option("A table of users: Parquet, CSV or JSONL.", _TABLES)] = None,
     users_id: Annotated[str, _option("Its column of the user id.", _TABLES)] = "user",
     users_country: Annotated[str, _option("Its column of the country.", _TABLES)] = "country",
@@ -96,6 +99,7 @@ def ingest(
             "categories": items_categories,
             "uploaded": items_uploaded,
         },
+        "unwatched_items": unwatched_items,
         "users": users,
         "user_columns": {
             "user": users_id,
