@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.touched import touched
 from watchnext.features import Float32
-from watchnext.histories import Int32
+from watchnext.histories import Int32, Int64
 from watchnext.item_features import ItemBags
 
 Tensor = Any
@@ -21,10 +21,8 @@ class TouchedFeatures(NamedTuple):
 
     rows: Int32
     """[touched] rows of the table of features, each once; the rest is 0."""
-    feature: Int32
-    """[pairs] places in `rows`."""
-    item: Int32
-    """[pairs] places in the touched rows of items."""
+    places: Int64
+    """[pairs, 2] places in the touched rows of items, and in `rows`."""
     weight: Float32
     """[pairs] see `watchnext.item_features.Pairs`; 0 for padding."""
 
@@ -33,8 +31,9 @@ class TouchedFeatures(NamedTuple):
         """The features of some items: [items] numbers."""
         pairs = bags.of(items)
         rows, feature = touched(pairs.feature)
-        padding = (0, max(LEAST, 1 << (len(feature) - 1).bit_length()) - len(feature))
-        return cls(rows, np.pad(feature, padding), np.pad(pairs.row, padding), np.pad(pairs.weight, padding))
+        places = np.zeros((max(LEAST, 1 << (len(feature) - 1).bit_length()), 2), np.int64)
+        places[: len(feature)] = np.column_stack([pairs.row, feature])
+        return cls(rows, places, np.pad(pairs.weight, (0, len(places) - len(feature))))
 
 
 def composed(own: Tensor, features: Tensor, touched: TouchedFeatures) -> Tensor:
@@ -44,5 +43,5 @@ def composed(own: Tensor, features: Tensor, touched: TouchedFeatures) -> Tensor:
         own: [items, dim].
         features: [touched, dim] the rows of the table of features.
     """
-    parts = tf.gather(features, touched.feature) * touched.weight[:, None]
-    return own + tf.math.unsorted_segment_sum(parts, touched.item, own.shape[0])
+    weights = tf.SparseTensor(touched.places, touched.weight, [own.shape[0], features.shape[0]])
+    return own + tf.sparse.sparse_dense_matmul(weights, features)

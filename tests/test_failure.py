@@ -85,7 +85,7 @@ def test_every_part_of_a_batch_comes_back(tmp_path: Path) -> None:
 
     fields: dict[str, Any] = {name: some() for name in Prepared._fields}
     fields |= {"log_q": (some(), some()), "context": {"age": some()}, "searches": Bags(some(), some())}
-    fields |= {"paths": Paths(some(), some()), "features": TouchedFeatures(some(), some(), some(), some())}
+    fields |= {"paths": Paths(some(), some()), "features": TouchedFeatures(some(), some(), some())}
     batch = Prepared(**fields)
     save_batch(tmp_path / "a.npz", FailedBatch(7, 1, 2, math.inf, math.nan, batch))
     found = load_batch(tmp_path / "a.npz")

@@ -59,7 +59,10 @@ def show(facts: dict[str, Any], by: list[str] | None = None) -> None:
     out.print(f"{facts['users']:,} users, {facts['targets']:,} held-out watches, holdout {facts['holdout']}")
     for name, text in (
         ("without_history", "users left out: no watch before the cut"),
-        ("untrained_targets", "held-out watches of items that training has not seen: misses for both"),
+        (
+            "untrained_targets",
+            "held-out watches of items that training has not seen: misses, unless the model reads item_features",
+        ),
     ):
         if facts[name]:
             out.print(f"{facts[name]:,} {text}")
