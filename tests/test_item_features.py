@@ -15,11 +15,11 @@ from model.fit import Fitted, TrainingData, fit
 from model.item_features import TouchedFeatures, composed
 from watchnext.catalogue import ITEM_SCHEMA
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
-from watchnext.errors import UsageError
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories
 from watchnext.inputs import UserInputs
 from watchnext.item_features import DAY, ItemBags, item_bags
+from watchnext.vocabulary import Vocabulary
 
 KINDS = ("categories", "title", "uploaded")
 NOW = int(datetime(2026, 1, 10, tzinfo=UTC).timestamp())
@@ -33,43 +33,53 @@ def table(*rows: tuple[str | None, list[str] | None, int | None]) -> pa.Table:
     )
 
 
-def features_of(bags: ItemBags, item: int) -> dict[int, float]:
+def features_of(bags: ItemBags | None, item: int) -> dict[str, float]:
+    assert bags is not None
     pairs = bags.of(np.array([item]))
-    return dict(zip(pairs.feature.tolist(), pairs.weight.tolist(), strict=True))
+    return dict(zip(bags.vocabulary.ids(pairs.feature), pairs.weight.tolist(), strict=True))
+
+
+MOVIES = table(
+    ("The Godfather, 1972", ["crime", "drama"], None),
+    ("GODFATHER", ["drama"], NOW - 4 * DAY),
+    (None, None, NOW - 6 * DAY),
+    ("drama: the Drama", ["crime", "western"], NOW + DAY),
+    ("--", [], NOW),
+)
 
 
 def test_features_by_hand() -> None:
-    items = table(
-        ("The Godfather, 1972", ["crime", "drama"], None),
-        ("GODFATHER", ["drama"], NOW - 4 * DAY),
-        (None, None, NOW - 6 * DAY),
-        ("drama", [], NOW + DAY),
-        ("--", None, None),
-    )
-    bags = item_bags(ModelConfig(item_features=KINDS), items, NOW)
+    bags = item_bags(ModelConfig(item_features=KINDS), MOVIES, NOW)
+    features = [features_of(bags, item) for item in range(6)]
+    half = pytest.approx(0.5)
+    assert features == [
+        {},
+        {"categories:crime": half, "categories:drama": half, "title:godfather": half, "title:the": half},
+        {"categories:drama": 1, "title:godfather": 1, "uploaded:3": 1},
+        {"uploaded:3": 1},
+        {"categories:crime": 1, "title:the": 1, "uploaded:1": 1},
+        {"uploaded:1": 1},
+    ], "what only one item has is left out, 4 and 6 days are between the same powers of two, the future is today"
+
+
+def test_the_most_shared_features_are_kept() -> None:
+    items = table(*((None, ["a", *others], None) for others in (["c"], ["b", "c"], ["b"], [])))
+    bags = item_bags(ModelConfig(item_features=("categories",), most_item_features=2), items, NOW)
     assert bags is not None
-    one, two, three, four = (features_of(bags, item) for item in (1, 2, 3, 4))
-    assert sorted(one.values()) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.5, 0.5])
-    assert sorted(two.values()) == [1, 1, 1]
-    assert len(one.keys() & two.keys()) == 2, "a word in any case and a category in common"
-    assert three.keys() <= two.keys(), "4 and 6 days are between the same powers of two"
-    assert not four.keys() & (one.keys() | two.keys()), "a word is no category, the future is today"
-    assert not features_of(bags, 5)
-    assert not features_of(bags, 0)
+    assert bags.vocabulary.ids([1, 2]) == ["categories:a", "categories:b"]
+    assert len(bags.vocabulary) == 2
 
 
 def test_every_kind_is_a_switch() -> None:
-    items = table(("a b", ["x"], 5))
-    sizes = {kind: item_bags(ModelConfig(item_features=(kind,)), items, NOW) for kind in KINDS}
-    assert {kind: len(bags.feature) if bags else 0 for kind, bags in sizes.items()} == dict(
-        zip(KINDS, (1, 2, 1), strict=True)
-    )
-    assert item_bags(ModelConfig(), items, NOW) is None
+    items = table(("a b", ["x"], 5), ("b a", ["x"], 5))
+    texts = {kind: set(features_of(item_bags(ModelConfig(item_features=(kind,)), items, NOW), 1)) for kind in KINDS}
+    assert texts == {"categories": {"categories:x"}, "title": {"title:a", "title:b"}, "uploaded": {"uploaded:15"}}
+    assert item_bags(ModelConfig(item_features=()), items, NOW) is None
 
 
-def test_what_is_known_of_no_item_is_refused() -> None:
-    with pytest.raises(UsageError, match="title, which is known of no item"):
-        item_bags(ModelConfig(item_features=("categories", "title")), table((None, ["x"], 5)), NOW)
+@pytest.mark.parametrize("items", [table((None, None, None), (None, [], None)), table(("a", ["x"], 5))])
+def test_nothing_is_read_where_items_have_nothing_in_common(items: pa.Table) -> None:
+    assert item_bags(ModelConfig(item_features=KINDS), items, NOW) is None
 
 
 @given(
@@ -83,7 +93,7 @@ def test_sums_are_sums(lists: list[list[int]], asked: list[int], seed: int) -> N
         np.cumsum([0, 0, *map(len, lists)]),
         np.array([f for one in lists for f in one], np.int32),
         rng.random(sum(map(len, lists)), np.float32),
-        9,
+        Vocabulary(list("123456789")),
     )
     embeddings = rng.standard_normal((10, 3), np.float32)
     items = np.array([0, *(i for i in asked if i <= len(lists))], np.int32)
@@ -160,8 +170,9 @@ def test_hierarchical_softmax_reads_features_of_watched_items(tmp_path: Path) ->
 
 
 def test_pairs_are_in_the_order_of_items() -> None:
-    bags = item_bags(ModelConfig(item_features=KINDS), table(("a b", ["x"], 5), ("c", ["y", "z"], 6)), NOW)
+    bags = item_bags(ModelConfig(item_features=KINDS), MOVIES, NOW)
     assert bags is not None
     rows = bags.of(np.array([2, 1, 2])).row.tolist()
     assert rows == sorted(rows)
+    assert set(rows) == {0, 1, 2}
     assert all(low <= high for low, high in pairwise(bags.offsets.tolist()))

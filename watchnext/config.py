@@ -82,8 +82,8 @@ class ModelConfig(Closed):
     item_features: tuple[ItemFeature, ...] = ()
     """What of the items table is embedded and added to the embeddings of items, so that an item with few watches or
     none has a vector, too: `categories`, the words of the `title`, the age since it was `uploaded`."""
-    feature_buckets: int = Field(1 << 16, ge=1)
-    """Rows of the table that features of items are hashed to."""
+    most_item_features: int = Field(100_000, ge=1)
+    """Only so many categories, words and ages are embedded, those of the most items; none that only one item has."""
     context: bool = True
     """Whether country, device, age, gender and logged-in state enter the tower where the corpus has them (3.3)."""
     searches: bool = True

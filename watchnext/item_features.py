@@ -1,27 +1,27 @@
-"""What is known about items, hashed: categories, words of titles and upload times as rows of a table of embeddings.
+"""What is known about items: categories, words of titles and upload times as rows of a table of embeddings.
 
 The vector of an item is its own embedding plus, for each kind of feature, the mean of the embeddings of its features
-(Kula 2015, arXiv 1507.08439), so that an item that nobody has watched has one, too. Features are numbered by a hash,
-so that new words need no vocabulary (Weinberger et al. 2009, arXiv 0902.2206). Arrays in, arrays out.
+(Kula 2015, arXiv 1507.08439), so that an item that nobody has watched has one, too. Arrays in, arrays out.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from watchnext.config import ItemFeature, ModelConfig
-from watchnext.errors import UsageError
 from watchnext.features import Float32, gap_buckets
 from watchnext.histories import Int32, Int64, spans
+from watchnext.vocabulary import Vocabulary
 
 NO_LETTERS = r"[^\p{L}\p{N}]+"
 """What separates words, as in searches."""
 DAY = 86_400
+SHARED = 2
+"""A feature of fewer items tells nothing that the item's own embedding does not."""
 
 
 class Pairs(NamedTuple):
@@ -30,7 +30,7 @@ class Pairs(NamedTuple):
     row: Int32
     """Which of the items."""
     feature: Int32
-    """A row of the table of feature embeddings."""
+    """Its number, and row of the table of embeddings."""
     weight: Float32
     """1 over how many features of this kind the item has."""
 
@@ -41,15 +41,14 @@ class ItemBags:
 
     Args:
         offsets: [items + 2] item i's features are `feature[offsets[i]:offsets[i + 1]]`; item 0 has none.
-        feature: [pairs] from 1 on.
-        weight: [pairs] as in `Pairs`.
-        size: the highest number of a feature.
+        feature, weight: [pairs] as in `Pairs`.
+        vocabulary: of features, as `categories:drama`, `title:alien`, `uploaded:9`.
     """
 
     offsets: Int64
     feature: Int32
     weight: Float32
-    size: int
+    vocabulary: Vocabulary
 
     def of(self, items: Int32 | Int64) -> Pairs:
         """The features of some items: [items] numbers."""
@@ -60,7 +59,7 @@ class ItemBags:
         """[items, dim] what the features of some items add to their own embeddings, 0 where none is known.
 
         Args:
-            table: [size + 1, dim] embeddings of features.
+            table: [features + 1, dim] their embeddings.
         """
         row, feature, weight = self.of(items)
         found = np.zeros((len(items), table.shape[1]), np.float32)
@@ -71,33 +70,47 @@ class ItemBags:
 
 
 def item_bags(config: ModelConfig, table: pa.Table, window_end: int) -> ItemBags | None:
-    """The features that a model reads of an items table; None for a model that reads none.
+    """The features that a model reads of an items table; None where it reads none or none is known.
 
     Args:
         table: `catalogue.ITEM_SCHEMA`, row n for item number n.
         window_end: seconds since 1970, when training ended: upload times become ages, in powers of two of days.
-
-    Raises UsageError if the model is to read what is known of no item.
     """
-    if not config.item_features:
+    parts = [_pairs(kind, table, window_end) for kind in config.item_features]
+    if not sum(len(row) for row, _ in parts):
         return None
-    parts = [_hashed(kind, table, window_end, config.feature_buckets) for kind in config.item_features]
-    row = np.concatenate([part.row for part in parts])
+    row = np.concatenate([row for row, _ in parts])
+    kind = np.repeat(np.arange(len(parts)), [len(row) for row, _ in parts])
+    texts = pa.concat_arrays([text for _, text in parts]).dictionary_encode()
+    vocabulary, number = _vocabulary(texts, row, config.most_item_features)
+    if not len(vocabulary):
+        return None
     order = np.argsort(row, kind="stable")
+    order = order[number[order] > 0]
+    row, kind, number = row[order], kind[order], number[order]
+    together = row * len(parts) + kind
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=table.num_rows))])
-    feature, weight = (np.concatenate(values)[order] for values in zip(*(part[1:] for part in parts), strict=True))
-    return ItemBags(offsets, feature, weight, config.feature_buckets)
+    return ItemBags(offsets, number, (1 / np.bincount(together)[together]).astype(np.float32), vocabulary)
 
 
-def _hashed(kind: ItemFeature, table: pa.Table, window_end: int, buckets: int) -> Pairs:
+def _vocabulary(texts: pa.DictionaryArray, row: Int64, most: int) -> tuple[Vocabulary, Int32]:
+    """The texts that items share, by falling number of items and then by their bytes, and [pairs] their numbers."""
+    code = texts.indices.to_numpy().astype(np.int64)
+    size = len(texts.dictionary)
+    items = np.bincount(np.unique(row * size + code) % size, minlength=size)
+    by_text = pc.sort_indices(texts.dictionary).to_numpy()
+    order = by_text[np.argsort(-items[by_text], kind="stable")]
+    kept = order[: min(most, int((items >= SHARED).sum()))]
+    number = np.zeros(size, np.int32)
+    number[kept] = np.arange(1, len(kept) + 1)
+    return Vocabulary(texts.dictionary.take(pa.array(kept))), number[code]
+
+
+def _pairs(kind: ItemFeature, table: pa.Table, window_end: int) -> tuple[Int64, pa.Array]:
+    """[pairs] the row of each feature of a kind, and its text."""
     row, text = _TEXTS[kind](table.column(kind), window_end)
-    if not len(row):
-        cure = f"Ingest an items table (--items) with {kind}, or leave it out of --set item_features."
-        raise UsageError("--set item_features", f"{kind}, which is known of no item", cure)
-    coded = text.dictionary_encode()
-    numbers = [crc32(f"{kind}:{value}".encode()) % buckets + 1 for value in coded.dictionary.to_pylist()]
-    feature = np.array(numbers, np.int32)[coded.indices.to_numpy()]
-    return Pairs(row.astype(np.int32), feature, (1 / np.bincount(row)[row]).astype(np.float32))
+    prefix, separator = (pa.scalar(part, pa.large_string()) for part in (kind, ":"))
+    return row, pc.binary_join_element_wise(prefix, text.cast(pa.large_string()), separator)
 
 
 def _categories(column: pa.ChunkedArray, _: int) -> tuple[Int64, pa.Array]:
