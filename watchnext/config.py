@@ -79,9 +79,10 @@ class ModelConfig(Closed):
     """Similarity `cosine`: scores are cosines divided by this."""
     bias: bool = False
     """Whether every item has a bias; it becomes one more dimension of the item vectors (paper, 3.1: none)."""
-    item_features: tuple[ItemFeature, ...] = ()
-    """What of the items table is embedded and added to the embeddings of items, so that an item with few watches or
-    none has a vector, too: `categories`, the words of the `title`, the age since it was `uploaded`."""
+    item_features: tuple[ItemFeature, ...] = ("categories", "title")
+    """What is embedded and added to the embeddings of items where the corpus has it, so that an item with few watches
+    or none has a vector, too: `categories`, the words of the `title`, the age since it was `uploaded`, which needs a
+    log with real times. The paper has none."""
     most_item_features: int = Field(100_000, ge=1)
     """Only so many categories, words and ages are embedded, those of the most items; none that only one item has."""
     context: bool = True
@@ -187,6 +188,7 @@ PRESETS = {
             residual=False,
             tied=False,
             similarity="dot",
+            item_features=(),
             example_age=True,
         ),
         training=TrainingConfig(examples_per_user=100, learning_rate=1e-3, averaged=0, patience=5),
