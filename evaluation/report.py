@@ -64,7 +64,8 @@ def all_plots(comparison: Comparison) -> list[Plot]:
             "recall",
             50,
             lambda result: result.by_popularity,
-            "by popularity of the held-out items: head, middle and tail have a third of the training watches each",
+            "by popularity of the held-out items: head, middle and tail have a third of the training watches each,"
+            " rare ones fewer than 5",
         ),
     ]
 

@@ -18,7 +18,10 @@ MODEL, BASELINE = "model", "popularity"
 LISTS = ("novelty", "popularity", "age")
 BREAKDOWNS = {
     "activity": ("users", "Users by how many watches the model is given"),
-    "popularity": ("targets", "Held-out watches by popularity: items with a third of the training watches each"),
+    "popularity": (
+        "targets",
+        "Held-out watches by popularity: items with a third of the training watches each, rare ones with fewer than 5",
+    ),
 }
 
 
