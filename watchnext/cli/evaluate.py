@@ -20,7 +20,7 @@ BREAKDOWNS = {
     "activity": ("users", "Users by how many watches the model is given"),
     "popularity": (
         "targets",
-        "Held-out watches by popularity: items with a third of the training watches each, rare ones with fewer than 5",
+        "Held-out watches by popularity: items with a third of the training watches each, rare: fewer than 5",
     ),
 }
 
