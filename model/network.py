@@ -56,7 +56,7 @@ class Network:
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
-        self.tables = {name: _normal_table(rng, shape, std, name) for name in names}
+        self.tables = {name: _normal_table(rng, shape, config.init_scale * std, name) for name in names}
         if bags:
             shape_ = [len(bags.vocabulary) + 1, config.dim]
             self.tables |= {name + FEATURES: tf.Variable(tf.zeros(shape_), name=name + FEATURES) for name in names}

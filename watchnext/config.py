@@ -45,6 +45,9 @@ class ModelConfig(Closed):
 
     dim: int = Field(64, ge=1)
     """Dimensions of embeddings, user vectors and item vectors."""
+    init_scale: float = Field(0.3, gt=0)
+    """Length that embeddings of items start with, about. With similarity `cosine` only their direction counts, and
+    short ones turn faster at first."""
     encoder: Literal["mean", "decay", "attention"] = "decay"
     """How a history becomes one vector: `mean` of the last watches (paper, 3.2); `decay`: several means whose
     weights fall with the distance from now, side by side with the last watch; or `attention`: beside these means
@@ -182,6 +185,7 @@ PRESETS = {
     "youtube2016": Preset(
         model=ModelConfig(
             dim=256,
+            init_scale=1.0,
             encoder="mean",
             tower=(1024, 512),
             output_relu=True,
