@@ -4,9 +4,10 @@
     python -m benchmarks.sasrec --quick
 
 CORPUS is a folder written by `watchnext ingest`. Of each user the last watch is the test and the one before it
-validation; all items are ranked, by the same code for both. After each epoch both are judged; the CPU seconds are
-those of training alone, without start and judging. Each stops when validation has not risen for some epochs. SASRec
-has an environment of its own below `work/`, made when it is missing; it is several GiB large.
+validation; all items are ranked, by the same code for all. After each epoch a model is judged; the CPU seconds are
+those of training alone, without start and judging. Each stops when validation has not risen for some epochs, SASRec
+also after some minutes. It has an environment of its own below `work/`, made when it is missing; it is several GiB
+large.
 """
 
 import argparse
@@ -43,8 +44,10 @@ from watchnext.split import HoldoutName, Split, split
 from watchnext.tower import UserTower
 
 HOLDOUT: HoldoutName = "leave-one-out"
-SASREC = {"n_factors": 64, "n_blocks": 2, "n_heads": 4, "session_max_len": 50, "loss": "softmax", "batch_size": 128}
+SASREC = {"n_factors": 64, "n_blocks": 2, "n_heads": 4, "session_max_len": 50, "batch_size": 128}
 """RecTools' own settings, except for vectors as long and histories as long as ours."""
+LOSSES = {"SASRec, softmax": {"loss": "softmax"}, "SASRec, BCE": {"loss": "BCE", "n_negatives": 1}}
+"""RecTools' own loss, over all items, and that of the paper, with one negative a watch."""
 
 Curve = list[dict[str, float]]
 """After each epoch: `epoch`, `cpu_seconds`, and the metrics of both parts."""
@@ -77,7 +80,7 @@ def sasrec(python: Path, corpus: Corpus, cut: Split, judge: Judge, folder: Path,
     write(corpus.histories, cut.train, folder / "train.npz")
     write(corpus.histories, np.where(asked, cut.valid.given, 0), folder / "valid.npz")
     write(corpus.histories, np.where(asked, cut.test.given, 0), folder / "test.npz")
-    patience = settings.pop("patience")
+    patience, late = settings.pop("patience"), time.monotonic() + 60 * settings.pop("minutes")
     command = [str(python), "-m", "benchmarks._rivals.sasrec", str(folder), json.dumps(settings)]
     curve: Curve = []
     with (folder / "sasrec.log").open("w") as log:
@@ -89,7 +92,7 @@ def sasrec(python: Path, corpus: Corpus, cut: Split, judge: Judge, folder: Path,
                 with np.load(path) as lists:
                     curve.append({**after, **judge.of_lists(dict(lists))})
                 path.unlink()
-                if len(curve) - best(curve)["epoch"] >= patience:
+                if len(curve) - best(curve)["epoch"] >= patience or time.monotonic() > late:
                     process.terminate()
         finally:
             process.kill()
@@ -141,11 +144,8 @@ def table(curves: dict[str, Curve]) -> Table:
     return shown
 
 
-def equal_accuracy(curves: dict[str, Curve]) -> dict[str, float | None]:
+def equal_accuracy(one: Curve, other: Curve) -> dict[str, float | None]:
     """CPU seconds of both until validation reached the best that the weaker of them ever does, and their ratio."""
-    if len(curves) < 2:
-        return {}
-    one, other = curves.values()
     accuracy = min(best(curve)[f"valid {METRIC}"] for curve in (one, other))
     a, b = until(one, accuracy), until(other, accuracy)
     return {"accuracy": accuracy, "ours_seconds": a, "sasrec_seconds": b, "ratio": b / a if a and b else None}
@@ -177,8 +177,10 @@ def run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Curv
         "epochs": arguments.sasrec_epochs,
         "seed": 0,
         "patience": arguments.patience,
+        "minutes": arguments.minutes,
     }
-    yield "SASRec", sasrec(environment("benchmark-sasrec"), corpus, cut, judge, folder, settings)
+    for name, loss in LOSSES.items():
+        yield name, sasrec(environment("benchmark-sasrec"), corpus, cut, judge, folder, {**settings, **loss})
 
 
 def main() -> int:
@@ -191,6 +193,9 @@ def main() -> int:
     parser.add_argument(
         "--patience", type=int, default=5, help="stop after so many epochs without a rise (default: 5)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="stop SASRec after the first epoch that ends later (default: 60)"
+    )
     parser.add_argument("--users", type=int, default=10**9, help="judge at most so many users (default: all)")
     parser.add_argument("--to", type=Path, default=ROOT / "work" / "sasrec", help="folder for the picture")
     arguments = parser.parse_args()
@@ -202,7 +207,9 @@ def main() -> int:
     Console().print(table(curves))
     arguments.to.mkdir(parents=True, exist_ok=True)
     picture(curves, arguments.to / "accuracy-by-cpu-seconds.svg")
-    document = {"benchmark": "sasrec", "settings": SASREC, "equal": equal_accuracy(curves), "curves": curves}
+    mine, *others = curves
+    equal = {name: equal_accuracy(curves[mine], curves[name]) for name in others}
+    document = {"benchmark": "sasrec", "settings": SASREC, "equal": equal, "curves": curves}
     sys.stdout.write(json.dumps(document) + "\n")
     return 0
 

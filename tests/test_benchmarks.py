@@ -134,10 +134,9 @@ def test_seconds_are_compared_where_the_weaker_one_is_at_its_best() -> None:
     assert best(ours)["epoch"] == 3
     assert until(ours, 0.045) == 3
     assert until(ours, 0.06) is None
-    assert equal_accuracy({"ours": ours, "other": other}) == {
+    assert equal_accuracy(ours, other) == {
         "accuracy": 0.04,
         "ours_seconds": 2,
         "sasrec_seconds": 20,
         "ratio": 10,
     }
-    assert equal_accuracy({"ours": ours}) == {}
