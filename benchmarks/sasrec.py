@@ -46,7 +46,10 @@ from watchnext.tower import UserTower
 HOLDOUT: HoldoutName = "leave-one-out"
 SASREC = {"n_factors": 64, "n_blocks": 2, "n_heads": 4, "session_max_len": 50, "batch_size": 128}
 """RecTools' own settings, except for vectors as long and histories as long as ours."""
-LOSSES = {"SASRec, softmax": {"loss": "softmax"}, "SASRec, BCE": {"loss": "BCE", "n_negatives": 1}}
+LOSSES: dict[str, dict[str, Any]] = {
+    "SASRec, softmax": {"loss": "softmax"},
+    "SASRec, BCE": {"loss": "BCE", "n_negatives": 1},
+}
 """RecTools' own loss, over all items, and that of the paper, with one negative a watch."""
 
 Curve = list[dict[str, float]]
