@@ -93,7 +93,7 @@ def test_what_is_asked_for_moves_to_the_end_and_all_else_stays_in_order(
 
 def test_every_watch_is_asked_for_alike() -> None:
     histories, cut = cut_of([list(range(10))] * 4000, "users-random", 0.25)
-    asked = np.concatenate([histories[user][8:] for user in np.flatnonzero(cut.test.anything)])
+    asked = np.concatenate([histories[user][8:] for user in np.flatnonzero(cut.test.anything).tolist()])
     counts = np.bincount(asked, minlength=10)
     assert counts.sum() == 2 * 1000
     assert (abs(counts - 200) < 5 * np.sqrt(200 * 0.8)).all()  # five standard errors of a fifth of 1,000 users
