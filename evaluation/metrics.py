@@ -19,7 +19,7 @@ from watchnext.histories import Int64
 
 Float64 = NDArray[np.float64]
 
-ACCURACY = ("hr", "recall", "ndcg", "mrr", "map")
+ACCURACY = ("hr", "recall", "capped_recall", "ndcg", "mrr", "map")
 """The metrics of `by_user`; a k is added to each name, as in `hr@10`."""
 
 
@@ -68,7 +68,7 @@ def by_user(ranking: Ranking, k: int) -> dict[str, Float64]:
         raise ValueError(f"ranked {ranking.items.shape[1]} places, cannot judge {k}")
     runs = Runs.of(ranking)
     hit, reciprocal = first_hit(runs, k)
-    values = (hit, recall(runs, k), ndcg(runs, k), reciprocal, average_precision(runs, k))
+    values = (hit, recall(runs, k), capped_recall(runs, k), ndcg(runs, k), reciprocal, average_precision(runs, k))
     return {f"{name}@{k}": value for name, value in zip(ACCURACY, values, strict=True)}
 
 
@@ -80,6 +80,11 @@ def recall(runs: Runs, k: int) -> Float64:
     share = np.full(runs.users, np.nan)
     np.divide(runs.total(runs.hits / runs.size * _places(runs, k)), runs.targets, out=share, where=runs.targets > 0)
     return share
+
+
+def capped_recall(runs: Runs, k: int) -> Float64:
+    """[users] the targets among the first k over min(k, T), the most that can be there (Liang et al. 2018, 4.2)."""
+    return recall(runs, k) * (runs.targets / np.minimum(runs.targets, k))
 
 
 def ndcg(runs: Runs, k: int) -> Float64:

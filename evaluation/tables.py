@@ -31,6 +31,9 @@ PROTOCOLS: dict[HoldoutName, str] = {
     "users": f"{{share:.0%}} of the users with {FEWEST_WATCHES} watches or more are kept from training altogether: "
     f"given the first {INPUT_SHARE:.0%} of their watches, the rest is asked for. Another {{share:.0%}} choose "
     "settings. Training watches of other users may be later than what is asked for.",
+    "users-random": f"{{share:.0%}} of the users with {FEWEST_WATCHES} watches or more are kept from training "
+    f"altogether: given a random {INPUT_SHARE:.0%} of their watches, the rest is asked for. Another {{share:.0%}} "
+    "choose settings. What is asked for may be earlier than what is given.",
 }
 """What the names of protocols mean; `share` is the cells' `holdout_share`."""
 
@@ -88,8 +91,11 @@ def _table(comparison: Comparison, caption: str, columns: list[Column]) -> Table
 
 
 def _accuracy(comparison: Comparison) -> list[Column]:
-    wanted = (("hr", 10), ("ndcg", 10), ("map", 10), ("mrr", 10), ("recall", 50))
-    names = [name for metric, k in wanted if (name := comparison.metric(metric, k))]
+    first = comparison.results[0]
+    several = first.targets > first.users  # of one, MAP is MRR, and recalls are equal
+    own = ("capped_recall", 20) if several else ("mrr", 10)
+    wanted = (("hr", 10), ("ndcg", 10), ("map", 10), own, ("recall", 20), ("recall", 50))
+    names = dict.fromkeys(name for metric, k in wanted if (name := comparison.metric(metric, k)))
     columns: list[Column] = [(heading(name), _measured(name, 4)) for name in names]
     return [*columns, (f"{heading(comparison.main)} minus the best's", _difference), ("p", _chance)]
 
@@ -153,7 +159,7 @@ def heading(metric: str) -> str:
     ('NDCG@10', 'Gini@10', 'recall@50')
     """
     name, at, k = metric.partition("@")
-    known = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "gini": "Gini"}
+    known = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "gini": "Gini", "capped_recall": "capped recall"}
     return known.get(name, name) + at + k
 
 

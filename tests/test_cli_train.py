@@ -71,6 +71,18 @@ def test_train_and_evaluate_beside_popularity(work: Path, holdout: str, users: i
     assert Export.open(to).manifest.features.countries == ("NO", "PT")
 
 
+def test_watches_from_anywhere_in_held_out_histories_are_asked_for(work: Path) -> None:
+    to, plain = work / "anywhere", ["--set=order=random", "--set=encoder=mean", "--epochs", "15", *SMALL]
+    run("train", work / "corpus", "--to", to, "--holdout", "users-random", "--holdout-share", "0.2", *plain)
+    found = run_json("evaluate", to, "-k", "5")
+    assert (found["users"], found["targets"]) == (30, 30 * 2)  # the log goes round after 30 items, each has 8 watches
+    # Neighbours on a ring of 30: the two that are missing lie between those given or beside them.
+    assert found["model"]["recall@5"]["value"] > 0.7
+    assert found["popularity"]["recall@5"]["value"] < 0.4
+    # What is served goes by the order of the log.
+    assert np.array_equal(Export.open(to).histories.items, Corpus.open(work / "corpus").histories.items)
+
+
 def test_refit_trains_on_everything_and_cannot_be_evaluated(work: Path) -> None:
     run("train", work / "corpus", "--to", work / "all", "--refit", "--epochs", "2", *SMALL)
     export = Export.open(work / "all")

@@ -17,7 +17,7 @@ from watchnext.errors import UsageError
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Histories, Int32, Int64
 from watchnext.inputs import UserInputs
-from watchnext.split import Ask, HoldoutName, Split, split
+from watchnext.split import Ask, HoldoutName, Split, asked_last, split
 from watchnext.tower import UserTower
 
 
@@ -142,6 +142,7 @@ def test_a_scorer_is_never_given_a_watch_from_after_what_is_asked_for(
 ) -> None:
     histories = Histories.of([[1] * len(t) for t in times], times)
     cut = split(histories, holdout, 0.3)
+    histories = asked_last(histories, cut, holdout)
     for ask in (cut.valid, cut.test):
         users = np.flatnonzero(ask.anything & (ask.given > 0)).astype(np.int32)
         if not len(users):

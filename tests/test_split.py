@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from watchnext.errors import UsageError
 from watchnext.histories import Histories
-from watchnext.split import Ask, HoldoutName, Split, split
+from watchnext.split import Ask, HoldoutName, Split, asked_last, split
 
 logs = st.lists(st.lists(st.integers(0, 20), max_size=12).map(sorted), min_size=1, max_size=12)
 rules = st.sampled_from(get_args(HoldoutName))
@@ -17,8 +17,10 @@ shares = st.floats(0.01, 0.49)
 
 
 def cut_of(times: list[list[int]], holdout: HoldoutName, share: float, seed: int = 0) -> tuple[Histories, Split]:
-    histories = Histories.of([[1] * len(t) for t in times], times)
-    return histories, split(histories, holdout, share, seed)
+    """A split of histories whose items are 0, 1, 2, ..., and the histories that its prefixes are of."""
+    histories = Histories.of([list(range(len(t))) for t in times], times)
+    cut = split(histories, holdout, share, seed)
+    return asked_last(histories, cut, holdout, seed), cut
 
 
 @given(logs, rules, shares, st.integers(0, 3))
@@ -28,7 +30,9 @@ def test_no_input_holds_a_watch_from_after_what_is_asked_for(
     histories, cut = cut_of(times, holdout, share, seed)
     for ask in (cut.valid, cut.test):
         assert ((ask.given >= 0) & (ask.given <= ask.until) & (ask.until <= histories.lengths)).all()
-        for user, watched in enumerate([[], *times]):
+        for user in range(len(times) + 1):
+            watched = histories.times_of(user).tolist()
+            assert watched == sorted(watched)
             visible, asked = watched[: ask.given[user]], watched[ask.given[user] : ask.until[user]]
             assert not visible or not asked or max(visible) <= min(asked)
             # Training has seen none of the watches that are asked for.
@@ -50,9 +54,11 @@ def test_temporal_trains_before_validation_before_the_test(times: list[list[int]
         assert not earlier or not later or max(earlier) < min(later)
 
 
-@given(logs, shares, st.integers(0, 3))
-def test_held_out_users_are_not_trained_on(times: list[list[int]], share: float, seed: int) -> None:
-    histories, cut = cut_of(times, "users", share, seed)
+@given(logs, st.sampled_from(["users", "users-random"]), shares, st.integers(0, 3))
+def test_held_out_users_are_not_trained_on(
+    times: list[list[int]], holdout: HoldoutName, share: float, seed: int
+) -> None:
+    histories, cut = cut_of(times, holdout, share, seed)
     n = histories.lengths
     held = cut.valid.anything | cut.test.anything
     assert not (cut.valid.anything & cut.test.anything).any()
@@ -66,6 +72,33 @@ def test_held_out_users_are_not_trained_on(times: list[list[int]], share: float,
             assert n[user] >= 5
             assert ask.given[user] == n[user] * 8 // 10
             assert ask.until[user] == n[user]
+
+
+@given(logs, rules, shares, st.integers(0, 3))
+def test_what_is_asked_for_moves_to_the_end_and_all_else_stays_in_order(
+    times: list[list[int]], holdout: HoldoutName, share: float, seed: int
+) -> None:
+    histories, cut = cut_of(times, holdout, share, seed)
+    for user, log in enumerate([[], *times]):
+        items, given_ = histories[user].tolist(), int(min(cut.valid.given[user], cut.test.given[user]))
+        assert sorted(items) == list(range(len(log)))
+        for part in (items[:given_], items[given_:]):
+            assert part == sorted(part)
+        assert histories.times_of(user)[:given_].tolist() == [log[item] for item in items[:given_]]
+        if holdout == "users-random":
+            assert set(histories.times_of(user)[given_:].tolist()) <= {log[-1] if log else None}
+        else:
+            assert items == list(range(len(log)))
+
+
+def test_every_watch_is_asked_for_alike() -> None:
+    histories, cut = cut_of([list(range(10))] * 4000, "users-random", 0.25)
+    asked = np.concatenate([histories[user][8:] for user in np.flatnonzero(cut.test.anything).tolist()])
+    counts = np.bincount(asked, minlength=10)
+    assert counts.sum() == 2 * 1000
+    assert (abs(counts - 200) < 5 * np.sqrt(200 * 0.8)).all()  # five standard errors of a fifth of 1,000 users
+    drawn = [cut_of([list(range(10))] * 50, "users-random", 0.25, seed)[0].items.tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_held_out_users_are_drawn_by_the_seed() -> None:

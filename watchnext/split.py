@@ -1,7 +1,8 @@
 """Where each user's history is cut into a part to train on, a part to validate on and a part to test on.
 
-Everything is a prefix of a history: no input holds a watch that comes after one that is asked for. Training and
-evaluation share this module, so that an export can say which watches its model has not seen.
+Everything is a prefix of a history: no input holds a watch that comes after one that is asked for. Where a rule asks
+for watches from anywhere in a history, `asked_last` moves them to its end. Training and evaluation share this module,
+so that an export can say which watches its model has not seen.
 """
 
 from dataclasses import dataclass
@@ -13,15 +14,15 @@ from numpy.typing import NDArray
 from watchnext.errors import UsageError
 from watchnext.histories import Histories, Int64
 
-HoldoutName = Literal["leave-one-out", "temporal", "temporal-next", "users", "last", "none"]
+HoldoutName = Literal["leave-one-out", "temporal", "temporal-next", "users", "users-random", "last", "none"]
 
-TESTED: tuple[HoldoutName, ...] = ("leave-one-out", "temporal", "temporal-next", "users")
+TESTED: tuple[HoldoutName, ...] = ("leave-one-out", "temporal", "temporal-next", "users", "users-random")
 """The rules that leave a test part."""
 
 FEWEST_WATCHES = 5
-"""Rule `users` only holds back users with at least so many watches."""
+"""The `users` rules only hold back users with at least so many watches."""
 INPUT_SHARE = 0.8
-"""Rule `users`: the share of a held-out user's watches that the model is given."""
+"""The `users` rules: the share of a held-out user's watches that the model is given."""
 
 
 class Ask(NamedTuple):
@@ -60,10 +61,12 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
             `share` of all watches are the test, the `share` before it validation; `temporal-next` is the same, but of
             each user only the next watch is asked for (Covington et al. 2016, 3.4); `users` trains on some users and
             asks others, a `share` of those with 5 watches or more in each part: given the first 80 % of their
-            watches, the rest is asked for; `last` holds back one watch a user for validation and nothing for a
+            watches, the rest is asked for; `users-random` is the same, but given is a random 80 % of their watches
+            (Liang et al. 2018, "Variational autoencoders for collaborative filtering", 4.1), see `asked_last`; `last`
+            holds back one watch a user for validation and nothing for a
             test; `none` trains on everything.
-        share: all `temporal` ones and `users`, between 0 and 0.5.
-        seed: `users` only, draws them.
+        share: all `temporal` and `users` ones, between 0 and 0.5.
+        seed: the `users` ones only, draws them.
 
     Of these only the `temporal` ones keep the whole training part before all that is asked for. The others keep the
     order within each history, while other users' training watches may be later (Ji et al. 2023, "A critical study
@@ -79,10 +82,37 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
         return _prefixes(n, n, n)
     if not 0 < share < 0.5:
         raise UsageError("--holdout-share", share, "Give a number above 0 and below 0.5.")
-    if holdout == "users":
+    if holdout in ("users", "users-random"):
         return _users(n, share, seed)
     by_time = _temporal(histories, share)
     return _next_only(by_time) if holdout == "temporal-next" else by_time
+
+
+def asked_last(histories: Histories, cut: Split, holdout: HoldoutName, seed: int = 0) -> Histories:
+    """The histories that a split's prefixes are of: those of the log, but for `users-random`.
+
+    There, a random part of each held-out user's watches moves behind the others; both parts stay in time order. What
+    moved is asked for at the time of the user's last watch, so that times never fall.
+
+    Args:
+        cut: of these histories, by the rule `holdout`.
+        seed: draws what is asked for.
+    """
+    if holdout != "users-random":
+        return histories
+    n, given = histories.lengths, np.minimum(cut.valid.given, cut.test.given)
+    users = np.flatnonzero(given < n).astype(np.int32)
+    row, place = histories.positions(users, np.zeros_like(users, np.int64), n[users])
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    shuffled = np.lexsort((np.random.default_rng([seed, 6]).random(len(row)), row))
+    asked = np.zeros(len(row), bool)
+    asked[shuffled[rank >= given[users][row]]] = True
+    order = np.lexsort((asked, row))
+    last = histories.times[histories.offsets[users + 1] - 1][row]
+    items, times = np.array(histories.items), np.array(histories.times)
+    items[place] = items[place[order]]
+    times[place] = np.where(asked[order], last, times[place[order]])
+    return Histories(items, times, histories.offsets)
 
 
 def _prefixes(train: Int64, valid: Int64, test: Int64) -> Split:

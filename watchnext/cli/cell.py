@@ -17,6 +17,7 @@ from watchnext.config import PRESETS, Closed, RunOptions, changed, preset
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
     from evaluation.scorers import Scorer
+    from watchnext.histories import Histories
     from watchnext.split import Split
 
 KS = (10, 20, 50)
@@ -45,19 +46,20 @@ def run(job: Job) -> None:
     from corpus.corpus import Corpus
     from evaluation.protocol import evaluate, test_users
     from evaluation.training import TrainingCounts
-    from watchnext.split import split
+    from watchnext.split import asked_last, split
 
     cell, corpus = job.cell, Corpus.open(job.corpus)
     cut = split(corpus.histories, cell.holdout, cell.holdout_share, cell.seed)
-    fitted = _fit(job, corpus, cut)
+    histories = asked_last(corpus.histories, cut, cell.holdout, cell.seed)
+    fitted = _fit(job, corpus, histories, cut)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     with progress(job.shown) as bar:
         task = bar.add_task("ranking for the test", total=len(test_users(cut)[0]))
         report = evaluate(
             fitted.scorer,
-            corpus.histories,
+            histories,
             cut,
-            TrainingCounts.of(corpus.histories, cut.train, len(corpus.items)),
+            TrainingCounts.of(histories, cut.train, len(corpus.items)),
             KS,
             corpus.catalogue.uploaded(),
             lambda n: bar.advance(task, n),
@@ -66,10 +68,12 @@ def run(job: Job) -> None:
     ResultStore(job.store).save(cell, report, cost, fitted.chosen)
 
 
-def _fit(job: Job, corpus: "Corpus", cut: "Split") -> Fitted:
+def _fit(job: Job, corpus: "Corpus", histories: "Histories", cut: "Split") -> Fitted:
     if job.cell.model == ORACLE:
-        return _oracle(Path(job.cell.settings[0]), corpus)
-    return _network(job, corpus) if job.cell.model in PRESETS else _baseline(job, corpus, cut)
+        return _oracle(Path(job.cell.settings[0]), corpus, histories)
+    if job.cell.model in PRESETS:
+        return _network(job, corpus)
+    return _baseline(job, histories, cut, len(corpus.items))
 
 
 def _network(job: Job, corpus: "Corpus") -> Fitted:
@@ -90,34 +94,34 @@ def _network(job: Job, corpus: "Corpus") -> Fitted:
     return Fitted(scorer, {"epochs": str(export.manifest.epochs)}, seconds, seconds)
 
 
-def _baseline(job: Job, corpus: "Corpus", cut: "Split") -> Fitted:
+def _baseline(job: Job, histories: "Histories", cut: "Split", items: int) -> Fitted:
     from evaluation.baselines import BASELINES, tune
     from evaluation.protocol import Validator
     from watchnext.inputs import UserInputs
 
     cell, baseline = job.cell, BASELINES[job.cell.model]
     limit = preset("default").training.validation_users
-    validator = Validator(UserInputs(corpus.histories), cut, limit, cell.seed)
+    validator = Validator(UserInputs(histories), cut, limit, cell.seed)
     start = time.process_time()
     with progress(job.shown) as bar:
         task = bar.add_task(f"tuning {cell.model}", total=None)
         tuned = tune(
             baseline,
-            corpus.histories,
+            histories,
             cut.train,
-            len(corpus.items),
+            items,
             lambda scorer: validator.judge(scorer)[METRIC],
             lambda done, total: bar.update(task, completed=done, total=total),
             cell.seed,
         )
     middle = time.process_time()
-    scorer = baseline.fit(corpus.histories, cut.train, len(corpus.items), tuned.settings, cell.seed)
+    scorer = baseline.fit(histories, cut.train, items, tuned.settings, cell.seed)
     end = time.process_time()
     chosen = {name: str(value) for name, value in tuned.settings.model_dump().items()}
     return Fitted(scorer, chosen, end - middle, end - start)
 
 
-def _oracle(folder: Path, corpus: "Corpus") -> Fitted:
+def _oracle(folder: Path, corpus: "Corpus", histories: "Histories") -> Fitted:
     import pyarrow.dataset as ds
 
     from simulation.truth import Oracle
@@ -125,7 +129,7 @@ def _oracle(folder: Path, corpus: "Corpus") -> Fitted:
 
     world = World.open(folder)
     searches = ds.dataset(folder / "searches").to_table() if world.config.searches and corpus.searches else None
-    return Fitted(Oracle(world, corpus.histories, corpus.items, corpus.users, searches), {}, 0.0, 0.0)
+    return Fitted(Oracle(world, histories, corpus.items, corpus.users, searches), {}, 0.0, 0.0)
 
 
 def main() -> None:

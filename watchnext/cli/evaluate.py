@@ -1,5 +1,6 @@
 """`watchnext evaluate`: how good an export is, beside popularity, on the watches that its training has not seen."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ def evaluate(
     export: Annotated[Path, typer.Argument(help="Folder written by `watchnext train`.")] = Path("work/export"),
     k: Annotated[
         list[int] | None,
-        typer.Option("-k", min=1, help="Length of the lists to judge. Repeatable; default: 10 and 50."),
+        typer.Option("-k", min=1, help="Length of the lists to judge. Repeatable; default: 10, 20 and 50."),
     ] = None,
     by: Annotated[
         list[str] | None,
@@ -46,7 +47,7 @@ def evaluate(
     for name in by or []:
         if name not in BREAKDOWNS:
             raise UsageError("--by", repr(name), f"Choose one of: {', '.join(BREAKDOWNS)}.")
-    facts = run(export, k or [10, 50], shown=not json_)
+    facts = run(export, k or [10, 20, 50], shown=not json_)
     if json_:
         report(True, "", facts)
         return
@@ -105,13 +106,14 @@ def _reports(export: "Export", ks: list[int], shown: bool) -> dict[str, "Report"
     from evaluation.protocol import test_users
     from evaluation.scorers import Popularity, Scorer, VectorScorer
     from evaluation.training import TrainingCounts
-    from watchnext.split import split
+    from watchnext.split import asked_last, split
 
-    about, histories = export.manifest, export.histories
-    cut = split(histories, about.holdout, about.holdout_share, about.holdout_seed)
+    about = export.manifest
+    cut = split(export.histories, about.holdout, about.holdout_share, about.holdout_seed)
+    histories = asked_last(export.histories, cut, about.holdout, about.holdout_seed)
     counts = TrainingCounts.of(histories, cut.train, about.items)
     scorers: dict[str, Scorer] = {
-        MODEL: VectorScorer(export.item_vectors, export.tower(), export.inputs()),
+        MODEL: VectorScorer(export.item_vectors, export.tower(), replace(export.inputs(), histories=histories)),
         BASELINE: Popularity(counts.watches),
     }
     reports = {}
@@ -137,7 +139,7 @@ def _accuracy(facts: dict[str, Any]) -> Table:
         if metric.partition("@")[0] not in LISTS:
             difference = facts["difference"][metric]
             cells = [_cell(facts[name][metric]) for name in (MODEL, BASELINE)]
-            table.add_row(metric.upper(), *cells, _cell(difference, "+"), f"{difference['p']:.3f}")
+            table.add_row(metric.upper().replace("_", " "), *cells, _cell(difference, "+"), f"{difference['p']:.3f}")
     return table
 
 

@@ -58,8 +58,8 @@ def train(
         str,
         typer.Option(
             help="`last`: each user's last watch, for early stopping. `leave-one-out`, `temporal` (the latest watches"
-            " of all), `users` (some users entirely): also a test part, for `watchnext evaluate`. `none`: train on"
-            " everything for all epochs.",
+            " of all), `users` (some users entirely; `users-random`: asked for watches from anywhere in their"
+            " histories): also a test part, for `watchnext evaluate`. `none`: train on everything for all epochs.",
             rich_help_panel=EVALUATION,
         ),
     ] = "last",
@@ -182,14 +182,15 @@ def planned(
     from model.train import Holdout, Plan
     from watchnext.features import FeatureSpec
     from watchnext.inputs import user_inputs
-    from watchnext.split import split
+    from watchnext.split import asked_last, split
 
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
-    inputs = user_inputs(features, corpus.histories, corpus.user_table, corpus.searches)
+    histories = asked_last(corpus.histories, cut, name, seed)
+    inputs = user_inputs(features, histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
     return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit)
