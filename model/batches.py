@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.buffers import BLOCK, BLOCKS, Block, Buffer, Room, block_pieces, cut_blocks
-from model.pieces import spread
+from model.buffers import BLOCK, BLOCKS, Block, Buffer, Labels, Room, cut_blocks
+from model.pieces import Pieces
 from model.prefetch import prefetch
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import UsageError
 from watchnext.features import Float32
-from watchnext.histories import Histories, Int32, Int64
+from watchnext.histories import Histories, Int32, Int64, spans
 
 ROW_LENGTH = 128
 """Positions a row has at least; more only when the encoder's window needs it."""
@@ -61,16 +61,16 @@ class BatchBuilder:
 
     Args:
         histories: all watches; may be memory-mapped.
-        ends: [users + 1] watches of each user that training may see.
+        labels: which watches are labels.
         room: of a batch.
         window: how many of the last watches the encoder sees.
-        examples: of one epoch before the cap per user.
+        examples: of one epoch before the cap per user, on average.
         expected: batches of an epoch, more or less.
         blocks: of a buffer.
     """
 
     histories: Histories
-    ends: Int64
+    labels: Labels
     room: Room
     window: int
     training: TrainingConfig
@@ -88,11 +88,13 @@ class BatchBuilder:
         training: TrainingConfig,
         watches: int = BLOCK,
         blocks: int = BLOCKS,
+        known: Int64 | None = None,
     ) -> "BatchBuilder":
         """A builder for the examples before `ends`, with the shapes that the configuration asks for.
 
         Args:
             ends: [users + 1] watches of each user that training may see.
+            known: [users + 1] how many of them an earlier training has learned; None for none.
             watches: of a block.
             blocks: of a buffer.
 
@@ -102,19 +104,23 @@ class BatchBuilder:
             raise UsageError("--set time_gaps", "true with order=random", "Switch one of them off.")
         length, size, cap = row_length(model), training.batch_examples, training.examples_per_user
         cut = cut_blocks(histories.offsets, watches)
-        examples = kept = positions = 0
+        if known is None or training.replay == 1:
+            known = np.zeros_like(ends)
+        labels = Labels(known, ends, training.replay)
+        examples = kept = positions = 0.0
         for block in cut:
-            pieces = block_pieces(histories, ends, block, length, model.history)
-            of_user = np.bincount(pieces.user - block.first, pieces.size - pieces.context)
-            examples += int(of_user.sum())
-            kept += int(np.minimum(of_user, cap or np.inf).sum())
-            positions += int(pieces.size.sum())
+            both = labels.pieces(histories, block, length, model.history)
+            for share, pieces in zip((1, labels.replay), both, strict=True):
+                of_user = share * np.bincount(pieces.user - block.first, pieces.size - pieces.context)
+                examples += of_user.sum()
+                kept += np.minimum(of_user, cap or np.inf).sum()
+                positions += share * pieces.size.sum()
         # As many rows as the examples of a batch lie in on average, with a tenth to spare for what packing wastes.
         share = kept / max(positions, 1)
         rows = min(-(-size // length) * MOST_ROWS, int(1 + 1.1 * size / max(share, 1e-9) / length))
         room = Room(rows, length, max(size, length))
-        expected = -(-kept // size)
-        return cls(histories, ends, room, model.history, training, examples, expected, cut, blocks)
+        expected = max(-(-kept // size), positions // (rows * length))
+        return cls(histories, labels, room, model.history, training, round(examples), int(expected), cut, blocks)
 
     @property
     def rows(self) -> int:
@@ -136,10 +142,14 @@ class BatchBuilder:
         order = np.random.default_rng([training.seed, 4, epoch]).permutation(len(self.cut)).tolist()
         for number, start in enumerate(range(0, len(order), self.blocks)):
             blocks = [self.cut[i] for i in sorted(order[start : start + self.blocks])]
-            parts = [block_pieces(self.histories, self.ends, b, self.length, self.window) for b in blocks]
+            parts = [self._pieces(block, epoch) for block in blocks]
             seed = [training.seed, 1, epoch, number]
-            ends = self.ends if training.order == "random" else None
-            yield Buffer.of(self.histories, blocks, parts, self.room, training.examples_per_user, ends, seed)
+            shuffled = self.labels if training.order == "random" else None
+            yield Buffer.of(self.histories, blocks, parts, self.room, training.examples_per_user, shuffled, seed)
+
+    def _pieces(self, block: Block, epoch: int) -> Pieces:
+        seed = [self.training.seed, 6, epoch, block.first]
+        return self.labels.drawn(self.histories, block, self.length, self.window, seed)
 
 
 @dataclass(frozen=True)
@@ -186,13 +196,15 @@ class Epoch:
         slots, (rows, length, examples) = buffer.slots, buffer.room
         part = slice(*np.searchsorted(slots.batch, [number, number + 1]))
         pieces, row = buffer.pieces.at(part), slots.row[part]
-        flat, which, within = spread(buffer.local[part], pieces.size)
+        start = buffer.local[part]
+        which, flat = spans(start, start + pieces.size)
+        within = flat - start[which]
         position = (slots.column[part][which] + within) * rows + row[which]
         is_example = within >= pieces.context[which]
         if buffer.chosen is not None:
             is_example &= buffer.chosen[flat + 1]
         label = flat[is_example] + 1
-        offset = (pieces.start - buffer.local[part])[which]  # from places in the buffer to places in the log
+        offset = (pieces.start - start)[which]  # from places in the buffer to places in the log
         watch, place = buffer.places(flat) + offset, buffer.places(label) + offset[is_example]
         return Batch(
             watched=_filled(buffer.items[flat], rows * length, position).reshape(length, rows),

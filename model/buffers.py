@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pieces import Pieces, Slots, cut_pieces, pack, spread
-from watchnext.histories import Histories, Int32, Int64
+from model.pieces import Pieces, Slots, cut_pieces, pack
+from watchnext.histories import Histories, Int32, Int64, spans
 
 BLOCK = 1 << 18
 """Watches of neighbouring users that are read together; a block ends with the user who fills it."""
@@ -51,11 +51,35 @@ def cut_blocks(offsets: Int64, watches: int = BLOCK) -> list[Block]:
     return found
 
 
-def block_pieces(histories: Histories, ends: Int64, block: Block, length: int, window: int) -> Pieces:
-    """The pieces of a block's users; see `cut_pieces`."""
-    users = slice(*block)
-    pieces = cut_pieces(np.asarray(histories.offsets[users]), ends[users], length, window)
-    return pieces._replace(user=pieces.user + np.int32(block.first))
+@dataclass(frozen=True)
+class Labels:
+    """Which watches are learned: all new ones, and a share of the known ones, drawn anew each epoch.
+
+    Args:
+        known: [users + 1] how many of each user's first watches an earlier training has learned.
+        ends: [users + 1] watches of each user that training may see; the new ones are `[known, ends)`.
+        replay: the share of the known ones, drawn piece by piece.
+    """
+
+    known: Int64
+    ends: Int64
+    replay: float
+
+    def pieces(self, histories: Histories, block: Block, length: int, window: int) -> tuple[Pieces, Pieces]:
+        """The pieces of a block's users whose examples are new ones, and those of known ones; see `cut_pieces`."""
+        users = slice(*block)
+        first, known, ends = np.asarray(histories.offsets[users]), self.known[users], self.ends[users]
+        new = cut_pieces(first, known, ends, length, window)
+        old = cut_pieces(first, np.zeros_like(known), np.minimum(known, ends), length, window)
+        return new.shifted(block.first), old.shifted(block.first)
+
+    def drawn(self, histories: Histories, block: Block, length: int, window: int, seed: list[int]) -> Pieces:
+        """The pieces of a block's users that one epoch has; which of the known ones follows from the seed."""
+        new, old = self.pieces(histories, block, length, window)
+        if not len(old.user):
+            return new
+        kept = np.flatnonzero(np.random.default_rng(seed).random(len(old.user)) < self.replay)
+        return Pieces.joined([new, old.at(kept)])
 
 
 @dataclass(frozen=True)
@@ -84,7 +108,7 @@ class Buffer:
         parts: list[Pieces],
         room: Room,
         cap: int | None,
-        ends: Int64 | None,
+        shuffled: Labels | None,
         seed: list[int],
     ) -> Self:
         """Read the items of blocks and shuffle their pieces.
@@ -92,7 +116,8 @@ class Buffer:
         Args:
             parts: the pieces of each block.
             cap: at most this many examples a user.
-            ends: [users + 1] how many of each user's first watches are shuffled among themselves; None for none.
+            shuffled: each user's known watches are shuffled among themselves, and so are the new ones; None to leave
+                them as they are.
             seed: order and examples follow from it.
         """
         rng = np.random.default_rng(seed)
@@ -103,15 +128,17 @@ class Buffer:
         ]
         before = np.cumsum([0, *(len(part) for part in items)])[:-1]
         local = [part.start - begin + base for part, begin, base in zip(parts, begins, before, strict=True)]
-        pieces, places = Pieces(*map(np.concatenate, zip(*parts, strict=True))), np.concatenate(local)
+        pieces, places = Pieces.joined(parts), np.concatenate(local)
         order = rng.permutation(len(places))
         read = np.concatenate(items)
         chosen = choose(pieces._replace(start=places), len(read), cap, rng) if cap else None
         source = None
-        if ends is not None:
+        if shuffled is not None:
             users = np.concatenate([np.arange(*block) for block in blocks])
             offset = np.repeat(before - begins, [block.last - block.first for block in blocks])
-            source = shuffle(histories.offsets[users] + offset, ends[users], len(read), rng)
+            first, ends = histories.offsets[users] + offset, shuffled.ends[users]
+            middle = first + np.minimum(shuffled.known[users], ends)
+            source = shuffle(np.concatenate([first, middle]), np.concatenate([middle, first + ends]), len(read), rng)
             read = read[source]
         return cls(read, pieces.at(order), places[order], source, chosen, room)
 
@@ -140,8 +167,8 @@ class Buffer:
 
 def choose(pieces: Pieces, watches: int, cap: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """[watches] which labels keep their loss: at most `cap` a user, drawn without replacement."""
-    flat, which, within = spread(pieces.start, pieces.size)
-    is_example = within >= pieces.context[which]
+    which, flat = spans(pieces.start, pieces.start + pieces.size)
+    is_example = flat >= (pieces.start + pieces.context)[which]
     label, user = flat[is_example] + 1, pieces.user[which][is_example]
     order = np.lexsort((rng.random(len(label)), user))
     user = user[order]
@@ -151,13 +178,13 @@ def choose(pieces: Pieces, watches: int, cap: int, rng: np.random.Generator) -> 
     return chosen
 
 
-def shuffle(first: Int64, sizes: Int64, watches: int, rng: np.random.Generator) -> Int64:
-    """[watches] which watch comes to each place: those of a range `first[i] .. first[i] + sizes[i]` among themselves.
+def shuffle(begin: Int64, end: Int64, watches: int, rng: np.random.Generator) -> Int64:
+    """[watches] which watch comes to each place: those of a range `[begin, end)` among themselves.
 
-    >>> shuffle(np.array([0, 3]), np.array([1, 2]), 6, np.random.default_rng(0)).tolist()
+    >>> shuffle(np.array([0, 3]), np.array([1, 5]), 6, np.random.default_rng(0)).tolist()
     [0, 1, 2, 4, 3, 5]
     """
-    flat, which, _ = spread(first, sizes)
+    which, flat = spans(begin, end)
     source = np.arange(watches)
     source[flat] = flat[np.lexsort((rng.random(len(flat)), which))]
     return source

@@ -18,6 +18,7 @@ from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
 from model.step import Trainer
 from model.telemetry import Telemetry
+from model.warm import beside_export
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.features import FeatureSpec, Float32
@@ -61,6 +62,7 @@ class TrainingData:
         ends: [users + 1] how many watches of each user training may see.
         items: items in the vocabulary.
         bags: features of items, see `ModelConfig.item_features`.
+        known: [users + 1] how many of them an earlier training has learned; None for none.
     """
 
     inputs: UserInputs
@@ -68,6 +70,7 @@ class TrainingData:
     items: int
     features: FeatureSpec
     bags: ItemBags | None = None
+    known: Int64 | None = None
 
     def counts(self) -> Int64:
         """[items + 1] watches of each item that training may see."""
@@ -81,13 +84,14 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best epoch's weights, and what validation said of them."""
+    """The best epoch's weights, what validation said of them, and what a warm start from them needs beside them."""
 
     item_vectors: Float32
     tower: UserTower
     epochs: int
     metrics: dict[str, float]
     counts: Int64
+    optimizer: Arrays
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Run:
     builder: BatchBuilder
     prepare: Preparer
     telemetry: Telemetry
+    optimizer_state: bool = False
     hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Progress)
     best: Arrays = field(default_factory=dict)
@@ -156,7 +161,7 @@ class Run:
         self.telemetry.epoch(p.step, p.epoch + 1, metrics)
         better = self.validate is None or p.best_epoch < 0 or metrics[METRIC] > p.best_metrics[METRIC]
         if better:
-            self.best = weights
+            self.best = {**weights, **(self.trainer.optimizer_arrays() if self.optimizer_state else {})}
             p = p.model_copy(update={"best_epoch": p.epoch, "best_metrics": metrics})
         last = p.epoch + 1 >= self.config.epochs or p.epoch - p.best_epoch >= self.config.patience
         self.progress = p.model_copy(update={"epoch": p.epoch + 1, "batch": 0, "loss_sum": 0.0, "done": last})
@@ -207,7 +212,7 @@ def fit(
     validate: Validate | None = None,
     fingerprint: str = "",
     hooks: Hooks | None = None,
-    start: Callable[[Network], Arrays] | None = None,
+    start: Callable[[Trainer], Arrays] | None = None,
 ) -> Fitted:
     """Fit a network.
 
@@ -216,23 +221,25 @@ def fit(
             last epoch's weights are kept.
         fingerprint: of the corpus, so that a run is not resumed on another one.
         hooks: called as training goes.
-        start: gives the values that a network starts with, for all that it trains; None for the usual ones.
+        start: gives the values and the optimizer's state that a trainer starts with; None for the usual ones.
 
     Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
     an unfinished run is in the way and `options.resume` is not set.
     """
     counts = data.counts()
     sampler = NegativeSampler.of(counts, config)
-    builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config)
+    builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config, known=data.known)
     if not builder.examples:
+        if data.known is not None:
+            raise TrainingError("corpus", "no watch that the earlier export has not learned", "Ingest newer watches.")
         raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
     network = Network(model, data.features, data.items, config.seed, tree, data.bags)
+    trainer = Trainer(network, config)
     if start is not None:
-        network.set_arrays(start(network))
+        trainer.set_arrays(start(trainer))
     network.forget(np.flatnonzero(counts == 0))
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
-    trainer = Trainer(network, config)
     run = Run(
         config,
         CheckpointStore(options.checkpoints, identity),
@@ -241,6 +248,7 @@ def fit(
         builder,
         Preparer(sampler, model, data.features, data.inputs, tree, data.bags),
         Telemetry(options.logs, trainer),
+        options.optimizer_state,
         hooks or Hooks(),
     )
     _resume(run, options)
@@ -254,7 +262,12 @@ def fit(
         run.telemetry.close()
     network.set_arrays(run.best)
     return Fitted(
-        network.item_vectors(), network.tower(), run.progress.best_epoch + 1, dict(run.progress.best_metrics), counts
+        network.item_vectors(),
+        network.tower(),
+        run.progress.best_epoch + 1,
+        dict(run.progress.best_metrics),
+        counts,
+        beside_export(run.best, model),
     )
 
 

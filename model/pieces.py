@@ -1,10 +1,11 @@
 """Parts of histories that fit into a row, and where they go in the rows of batches."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from watchnext.histories import Int32, Int64
+from watchnext.histories import Int32, Int64, spans
 
 
 class Pieces(NamedTuple):
@@ -16,30 +17,41 @@ class Pieces(NamedTuple):
     size: Int64
     """Positions the piece takes; its last label is one further."""
     context: Int64
-    """How many positions at its start are examples of the piece before."""
+    """How many positions at its start are read but no examples of this piece."""
 
     def at(self, order: Int64 | slice) -> "Pieces":
         """Some of the pieces, in this order."""
         return Pieces(self.user[order], self.start[order], self.size[order], self.context[order])
 
+    def shifted(self, users: int) -> "Pieces":
+        """The same with larger user numbers."""
+        return self._replace(user=self.user + np.int32(users))
 
-def cut_pieces(first: Int64, ends: Int64, length: int, window: int) -> Pieces:
-    """Cut histories into pieces of at most `length` positions.
+    @classmethod
+    def joined(cls, parts: "Sequence[Pieces]") -> Self:
+        """All pieces, one part after the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def cut_pieces(first: Int64, begins: Int64, ends: Int64, length: int, window: int) -> Pieces:
+    """Cut histories into pieces of at most `length` positions, whose labels are the watches `[begins, ends)`.
 
     Args:
         first: [users] where in the histories' flat array each user's first watch is.
+        begins: [users] how many watches at its start are no labels; the very first watch is none in any case.
         ends: [users] watches of each user that may be seen.
         window: how many watches up to and including its own a position needs: pieces overlap by `window - 1`.
     """
-    positions = np.maximum(ends - 1, 0)
+    example = np.maximum(begins - 1, 0)  # [users] the position of the first one
+    read = np.maximum(example - (window - 1), 0)
+    positions = np.where(ends - 1 > example, ends - 1 - read, 0)
     stride = length - window + 1
     count = np.where(positions > 0, 1 + np.maximum(-(-(positions - length) // stride), 0), 0)
-    user = np.repeat(np.arange(len(count)), count)
-    within = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-    begin = within * stride
+    user, piece = spans(np.zeros_like(count), count)
+    begin = piece * stride
     size = np.minimum(positions[user] - begin, length)
-    context = np.where(within > 0, window - 1, 0)
-    return Pieces(user.astype(np.int32), first[user] + begin, size, context)
+    context = np.where(piece > 0, window - 1, (example - read)[user])
+    return Pieces(user.astype(np.int32), (first + read)[user] + begin, size, context)
 
 
 class Slots(NamedTuple):
@@ -75,10 +87,3 @@ def pack(sizes: Int64, examples: Int64, room: tuple[int, int, int]) -> Slots:
         used[row] += size
         count += more
     return Slots(*found)
-
-
-def spread(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
-    """For ranges `start[i] .. start[i] + size[i]`: all their members, the range of each, its place in the range."""
-    which = np.repeat(np.arange(len(size)), size)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)
-    return np.repeat(start, size) + within, which, within

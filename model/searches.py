@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.pieces import spread
 from model.touched import touched
 from watchnext.features import Float32
-from watchnext.histories import Int32, Int64
+from watchnext.histories import Int32, Int64, spans
 
 
 class Bags(NamedTuple):
@@ -32,7 +31,7 @@ class Bags(NamedTuple):
         ([5, 7], [[0.75, 0.25], [0.0, 0.0]])
         """
         sizes = ends - starts
-        flat, position, _ = spread(starts, sizes)
+        position, flat = spans(starts, ends)
         rows, place = touched(tokens[flat])
         width = len(rows)
         weights = np.bincount(position * width + place, 1 / sizes[position], len(sizes) * width)

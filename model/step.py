@@ -22,6 +22,14 @@ from watchnext.config import TrainingConfig
 
 Tensor = Any
 
+STEP = "step"
+"""The name of the number of steps."""
+
+
+def slot_name(variable: str, number: int) -> str:
+    """The name of one of the slots of a variable."""
+    return f"slot/{variable}/{number}"
+
 
 class Trainer:
     """A network with its optimizer's state, and the compiled step that changes both.
@@ -41,8 +49,16 @@ class Trainer:
 
     def variables(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, by name."""
-        slots = {f"slot/{name}/{i}": slot for name, of_one in self.slots.items() for i, slot in enumerate(of_one)}
-        return {"step": self.step_count, **self.trained, **slots}
+        return {**self.trained, **self.optimizer()}
+
+    def optimizer(self) -> dict[str, Tensor]:
+        """The optimizer's state, by name: `STEP`, and for each variable its name as `slot_name` makes it."""
+        slots = {slot_name(name, i): slot for name, of_one in self.slots.items() for i, slot in enumerate(of_one)}
+        return {STEP: self.step_count, **slots}
+
+    def optimizer_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of the optimizer's state."""
+        return {name: read(variable) for name, variable in self.optimizer().items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all state, for `set_arrays`."""

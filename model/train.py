@@ -10,7 +10,7 @@ from rich.progress import Progress as ProgressBar
 from corpus.corpus import Corpus
 from model.checkpoint import Arrays, CheckpointStore
 from model.fit import Fitted, Hooks, TrainingData, Validate, fit
-from model.network import Network
+from model.step import Trainer
 from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.export import Export, ExportManifest
@@ -57,9 +57,9 @@ class Plan:
     warm: WarmStart | None = None
 
     @property
-    def start(self) -> Callable[[Network], Arrays] | None:
-        """The values that a network starts with."""
-        return None if self.warm is None else self.warm.arrays
+    def start(self) -> Callable[[Trainer], Arrays] | None:
+        """The values and the optimizer's state that training starts with."""
+        return None if self.warm is None else self.warm.state
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -82,7 +82,8 @@ def training_data(corpus: Corpus, features: FeatureSpec, plan: Plan) -> Training
 
 def _data(corpus: Corpus, features: FeatureSpec, plan: Plan, inputs: UserInputs, ends: Int64) -> TrainingData:
     bags = item_bags(plan.model, corpus.catalogue.table, features.window_end)
-    return TrainingData(inputs, ends, len(corpus.items), features, bags)
+    known = plan.warm.known(corpus.users, corpus.histories) if plan.warm else None
+    return TrainingData(inputs, ends, len(corpus.items), features, bags, known)
 
 
 def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar) -> Fitted:
@@ -117,7 +118,7 @@ def _refit(
     training = plan.training.model_copy(update={"epochs": fitted.epochs})
     second, fingerprint = _below(options, SECOND), f"refit {_fingerprint(corpus, plan)}"
     again = fit(everything, plan.model, training, second, bar, None, fingerprint, start=plan.start)
-    return Fitted(again.item_vectors, again.tower, again.epochs, fitted.metrics, again.counts)
+    return replace(again, metrics=fitted.metrics)
 
 
 def _below(options: RunOptions, name: str) -> RunOptions:
@@ -165,6 +166,7 @@ def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar:
         histories=corpus.histories,
         search_tokens=corpus.search_tokens,
         searches=corpus.searches,
+        optimizer=fitted.optimizer,
     )
 
 

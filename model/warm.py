@@ -1,7 +1,7 @@
 """A warm start: the values of an earlier export in a network whose vocabularies have grown or changed their order.
 
 What both know keeps its values, by id: rows of items, of search tokens, of countries and devices. What is new has the
-usual random start. Dense weights are kept. An export has no state of the optimizer, so that begins anew.
+usual random start. Dense weights are kept. So is the optimizer's state, row by row, where the export has it.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,16 @@ from typing import Self
 import numpy as np
 
 from model.checkpoint import Arrays
-from model.network import DENSE, TABLE, Network
-from watchnext.config import text_of
+from model.network import DENSE, FEATURES, TABLE, Network
+from model.step import STEP, Trainer, slot_name
+from watchnext.config import ModelConfig, TrainingConfig, text_of
 from watchnext.errors import UsageError
-from watchnext.export import Export
+from watchnext.export import OPTIMIZER, Export, open_optimizer
 from watchnext.features import Float32
-from watchnext.histories import Int32
+from watchnext.histories import Histories, Int32, Int64
+from watchnext.item_features import item_bags
+from watchnext.release import export_in
+from watchnext.split import split
 from watchnext.tower import uses_context, uses_example_age, uses_searches
 from watchnext.vocabulary import Vocabulary
 
@@ -28,6 +32,9 @@ SHAPING = (
 """Settings that decide which weights there are, of which shape, or what they mean; with attention, `history` too."""
 READS = {"context": uses_context, "searches": uses_searches, "example_age": uses_example_age}
 """What the first layer reads, by the setting that switches it."""
+ITEM = f"{TABLE}item"
+UNKNOWN = f"{DENSE}country", f"{DENSE}device"
+"""Tables whose row 0 is learned: that of the unknown one."""
 
 
 @dataclass(frozen=True)
@@ -36,47 +43,91 @@ class WarmStart:
 
     Args:
         tokens: of searches; None for a corpus without.
+        folder: of the export, where the optimizer's state may be; None for an export in memory.
     """
 
     export: Export
     items: Vocabulary
     tokens: Vocabulary | None
+    folder: Path | None = None
 
     @classmethod
     def open(cls, folder: Path, items: Vocabulary, tokens: Vocabulary | None) -> Self:
-        """Open an export. Raises UsageError where there is none, CorruptError for a damaged one."""
-        return cls(Export.open(folder), items, tokens)
+        """Open an export, alone or in a release, or that of the current release of a folder of them.
+
+        Raises UsageError where there is none, CorruptError for a damaged one.
+        """
+        folder = export_in(folder)
+        return cls(Export.open(folder), items, tokens, folder)
 
     @property
     def checksum(self) -> str:
         """Of the export."""
         return self.export.manifest.checksum
 
-    def arrays(self, network: Network) -> Arrays:
-        """Values for `Network.set_arrays`. Raises UsageError if the network is of another shape than the export's."""
+    def keeps_optimizer(self, config: TrainingConfig) -> bool:
+        """Whether the export has the state of the optimizer that trains now; another one begins anew."""
+        about = self.export.manifest
+        return OPTIMIZER in about.files and about.training.optimizer == config.optimizer
+
+    def known(self, users: Vocabulary, histories: Histories) -> Int64:
+        """[users + 1] how many of each user's first watches the export has learned; see `known_watches`."""
+        about, before = self.export.manifest, self.export.histories
+        learned = split(before, about.holdout, about.holdout_share, about.holdout_seed).train
+        return known_watches(histories, before, learned, old_numbers(users, self.export.users))
+
+    def state(self, trainer: Trainer) -> Arrays:
+        """Values for `Trainer.set_arrays`. Raises UsageError if the network is of another shape than the export's."""
+        saved = {} if self.folder is None else open_optimizer(self.folder)
+        state: Arrays = self.arrays(trainer.network, saved) | trainer.optimizer_arrays()
+        if self.keeps_optimizer(trainer.config):
+            rows = self._rows(trainer.network)
+            state[STEP] = saved[STEP]
+            for name, of_one in trainer.slots.items():
+                for slot in (slot_name(name, i) for i in range(len(of_one))):
+                    if slot in saved:
+                        state[slot] = _taken(name, state[slot], saved[slot], rows)
+        return state
+
+    def arrays(self, network: Network, saved: Arrays | None = None) -> Arrays:
+        """Values for `Network.set_arrays`. Raises UsageError if the network is of another shape than the export's.
+
+        Args:
+            saved: what `beside_export` gave.
+        """
         self._check(network)
         config, arrays, old = network.config, network.arrays(), self.export
-        known = old_numbers(self.items, old.items)
-        known[old.item_counts[known] == 0] = 0  # never trained: as good as new
         predicted = old.item_vectors[:, : config.dim]
         tables = {"item": old.watched_vectors} if config.tied else {"watched": old.watched_vectors, "item": predicted}
         if config.bias:
             tables["item_bias"] = old.item_vectors[:, config.dim :]
+        if old.search_vectors is not None:
+            tables["search"] = old.search_vectors
         sources = {TABLE + name: values for name, values in tables.items() if TABLE + name in arrays}
-        rows = dict.fromkeys(sources, known)
-        if old.search_vectors is not None and old.search_tokens is not None and self.tokens is not None:
-            sources[f"{TABLE}search"] = old.search_vectors
+        raw = {name: values for name, values in (saved or {}).items() if name.startswith(TABLE)}
+        if any(name.endswith(FEATURES) for name in raw) == (network.bags is not None):
+            sources |= {name: values for name, values in raw.items() if name in arrays}
+        rows = self._rows(network)
+        for name, values in (sources | {DENSE + name: values for name, values in old.weights.items()}).items():
+            arrays[name] = _taken(name, arrays[name], values, rows)
+        return arrays
+
+    def _rows(self, network: Network) -> dict[str, Int32]:
+        """The rows in the export's tables of those of the network, 0 for none, by the tables' names."""
+        old = self.export
+        items = old_numbers(self.items, old.items)
+        items[old.item_counts[items] == 0] = 0  # never trained: as good as new
+        rows = dict.fromkeys((ITEM, f"{TABLE}watched", f"{TABLE}item_bias"), items)
+        if old.search_tokens is not None and self.tokens is not None:
             rows[f"{TABLE}search"] = old_numbers(self.tokens, old.search_tokens)
-        sources |= {DENSE + name: values for name, values in old.weights.items()}
         before, now = old.manifest.features, network.features
+        bags = item_bags(old.manifest.model, old.catalogue.table, before.window_end)
+        if bags is not None and network.bags is not None:
+            features = old_numbers(network.bags.vocabulary, bags.vocabulary)
+            rows |= {f"{TABLE}{name}{FEATURES}": features for name in ("item", "watched")}
         rows[f"{DENSE}country"] = old_places(now.countries, before.countries)
         rows[f"{DENSE}device"] = old_places(now.devices, before.devices)
-        for name, values in sources.items():
-            arrays[name] = kept_rows(arrays[name], values, rows[name]) if name in rows else np.array(values)
-        for name in (f"{DENSE}country", f"{DENSE}device"):
-            if name in sources:
-                arrays[name][0] = sources[name][0]  # the unknown one
-        return arrays
+        return rows
 
     def _check(self, network: Network) -> None:
         about = self.export.manifest
@@ -91,6 +142,58 @@ class WarmStart:
                 got = f"an export that {'reads' if before else 'does not read'} {name}, unlike what is to be trained"
                 cure = f"Train without it, or with --set {name}=false." if now else "Train without it."
                 raise UsageError("--warm-from", got, cure)
+
+
+def beside_export(best: Arrays, config: ModelConfig) -> Arrays:
+    """What an exact continuation needs beside what an export holds anyway; empty where it was not asked for.
+
+    That is the optimizer's state, the rows of predicted items where the export has them scaled to length 1, and where
+    there are features of items, their embeddings and those of items alone, of which the export has the sums. The nodes of hierarchical softmax begin anew in any case, since the tree follows the counts.
+
+    Args:
+        best: all values of the best epoch, with the optimizer's state or without.
+    """
+    if STEP not in best:
+        return {}
+    nodes = slot_name(f"{TABLE}node", 0)[:-1]
+    wanted = {name for name in best if not name.startswith((TABLE, DENSE, nodes))}
+    if not config.tied and config.similarity == "cosine":
+        wanted.add(ITEM)
+    featured = {name for name in best if name.endswith(FEATURES)}
+    wanted |= featured | {name.removesuffix(FEATURES) for name in featured}
+    return {name: best[name] for name in wanted & best.keys()}
+
+
+def known_watches(now: Histories, before: Histories, learned: Int64, old: Int32) -> Int64:
+    """[users + 1] how many of each user's first watches were learned before.
+
+    These are the watches earlier than the last one that was learned, and of those at its very second as many as then.
+    So it does not matter if the log has lost its beginning since.
+
+    Args:
+        before: the histories then.
+        learned: [users then + 1] how many of each user's first watches were learned.
+        old: [users + 1] the user's number then, 0 for a new one.
+
+    >>> then, now = Histories.of([[5, 6, 7]], [[10, 20, 20]]), Histories.of([[8], [6, 7, 9]], [[5], [20, 20, 30]])
+    >>> known_watches(now, then, np.array([0, 2]), np.array([0, 0, 1])).tolist()
+    [0, 0, 1]
+    """
+    last = np.full(len(before), np.iinfo(np.int64).min)
+    some = np.flatnonzero(learned)
+    last[some] = before.times[before.offsets[some] + learned[some] - 1]
+    tied = learned - before.before(last)
+    return np.minimum(now.before(last[old]) + tied[old], now.before(last[old] + 1))
+
+
+def _taken(name: str, new: Float32, old: Float32, rows: dict[str, Int32]) -> Float32:
+    """Values, or state, of a variable: those of an earlier one, row by row where its rows have changed."""
+    if name not in rows:
+        return np.array(old)
+    kept = kept_rows(new, old, rows[name])
+    if name in UNKNOWN:
+        kept[0] = old[0]
+    return kept
 
 
 def kept_rows(new: Float32, old: Float32, rows: Int32) -> Float32:

@@ -4,14 +4,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from watchnext.config import Closed, Fraction
+from watchnext.config import Closed, Fraction, Share
 from watchnext.errors import UsageError
 
 EFFECTS = ("drift", "freshness", "order", "searches", "demographics", "fractions", "long_tail")
 """The switches of `WorldConfig`. With all of them off, the watches of a user are independent draws: a topic from a
 fixed personal mixture, then any item of the topic with equal chance."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Days = Annotated[float, Field(gt=0)]
 
 

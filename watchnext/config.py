@@ -13,6 +13,7 @@ from watchnext.errors import UsageError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ItemFeature = Literal["categories", "title", "uploaded"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Closed(BaseModel):
@@ -136,6 +137,9 @@ class TrainingConfig(Closed):
     """Positions a batch has room for, padding included."""
     examples_per_user: int | None = Field(None, ge=1)
     """At most this many examples a user and epoch, drawn anew each epoch (paper, 3.4); None is no limit."""
+    replay: Share = 0.1
+    """Warm starts: beside all new watches, this share of those that the earlier export has learned is learned again,
+    drawn anew each epoch, so that it is not forgotten (Robins 1995, rehearsal); 1 is all of them."""
     dropout: Fraction = 0.3
     """Share of watched embeddings (whole watches) and of hidden units left out in training."""
     optimizer: Literal["adam", "adagrad", "rowwise_adam", "rowwise_adagrad"] = "adam"
@@ -167,6 +171,8 @@ class RunOptions(Closed):
     """Also after this many steps, when given."""
     logs: Path | None = None
     """Folder of the logs, for TensorBoard and as lines of JSON; None writes none."""
+    optimizer_state: bool = False
+    """Keep the optimizer's state in the export, for warm starts; with Adam twice the size of the tables."""
     resume: bool = False
     """Go on from the newest whole checkpoint, or start anew where there is none."""
     progress: bool = True

@@ -11,6 +11,7 @@
     histories/             items.npy, times.npy, offsets.npy
     searches/              the same of search tokens; only with searches
     search_vocabulary.arrow  search tokens; only with searches
+    optimizer.safetensors  the optimizer's state, for warm starts only; where training was asked to keep it
     manifest.json          configuration, metrics, checksums
 
 The score of an item for a user is the dot product of their vectors, always.
@@ -18,10 +19,11 @@ The score of an item for a user is the dot product of their vectors, always.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -38,6 +40,7 @@ from watchnext.vocabulary import Vocabulary
 
 HISTORIES, SEARCHES = "histories", "searches"
 SEARCH_VECTORS, SEARCH_VOCABULARY = "search_vectors.npy", "search_vocabulary.arrow"
+OPTIMIZER = "optimizer.safetensors"
 
 
 class ExportManifest(Manifest):
@@ -84,6 +87,8 @@ class Export:
     search_vectors: Float32 | None = None
     search_tokens: Vocabulary | None = None
     searches: Histories | None = None
+    optimizer: dict[str, NDArray[Any]] | None = None
+    """By names that only training knows; `open` leaves it out, `open_optimizer` reads it."""
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True) -> Self:
@@ -160,6 +165,14 @@ class Export:
                 )
 
 
+def open_optimizer(folder: Path) -> dict[str, NDArray[Any]]:
+    """The optimizer's state in an export; empty where it was not kept. Raises CorruptError for a damaged file."""
+    try:
+        return load_file(folder / OPTIMIZER) if (folder / OPTIMIZER).is_file() else {}
+    except (OSError, SafetensorError) as error:
+        raise CorruptError(str(folder / OPTIMIZER), error, "Restore the export or train again.") from error
+
+
 _ARRAYS = ("item_vectors", "user_vectors", "watched_vectors", "item_counts")
 
 
@@ -182,5 +195,7 @@ def write_export(export: Export, folder: Path) -> ExportManifest:
             export.search_tokens.save(temporary / SEARCH_VOCABULARY)
         if export.search_vectors is not None:
             np.save(temporary / SEARCH_VECTORS, export.search_vectors)
+        if export.optimizer:
+            save_file(export.optimizer, temporary / OPTIMIZER)
         about = export.manifest.model_dump(exclude={"created", "files"})
         return ExportManifest.seal(temporary, **about)

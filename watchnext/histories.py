@@ -92,6 +92,26 @@ class Histories:
         """[users + 1] the number of watches of each user."""
         return np.diff(self.offsets)
 
+    def before(self, time: int | Int64) -> Int64:
+        """[users + 1] how many watches each user has strictly before a time, by binary search.
+
+        Args:
+            time: seconds since 1970: one for all or [users + 1].
+
+        >>> Histories.of([[5, 6, 7], [8, 9]]).before(np.array([0, 2, 9])).tolist()
+        [0, 2, 2]
+        """
+        low, high = np.array(self.offsets[:-1]), np.array(self.offsets[1:])
+        limit = np.broadcast_to(time, low.shape)
+        rows = np.flatnonzero(low < high)
+        while len(rows):
+            middle = (low[rows] + high[rows]) // 2
+            earlier = self.times[middle] < limit[rows]
+            low[rows[earlier]] = middle[earlier] + 1
+            high[rows[~earlier]] = middle[~earlier]
+            rows = rows[low[rows] < high[rows]]
+        return low - self.offsets[:-1]
+
 
 def spans(begin: Int64, end: Int64) -> tuple[Int64, Int64]:
     """All numbers of the half-open ranges `[begin, end)`, one range after the other.

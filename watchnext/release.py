@@ -39,6 +39,16 @@ class ReleaseManifest(Manifest):
     """What validation measured when the export was trained."""
 
 
+def export_in(folder: Path) -> Path:
+    """The export of a release, or of the current one of a folder of releases; any other folder is returned as it is.
+
+    Raises what `ReleaseStore.current` raises.
+    """
+    if (folder / CURRENT).is_file():
+        folder /= ReleaseStore(folder).current()
+    return folder / EXPORT if (folder / EXPORT / MANIFEST).is_file() else folder
+
+
 @dataclass(frozen=True)
 class ReleaseStore:
     """A folder of releases."""

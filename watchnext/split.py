@@ -36,6 +36,10 @@ class Ask(NamedTuple):
         """[users + 1] whether something is asked of the user."""
         return self.until > self.given
 
+    def unless(self, known: Int64) -> "Ask":
+        """Nothing of those users of whom anything that is asked for is among the first `known` watches."""
+        return Ask(self.given, np.where(self.given < known, self.given, self.until))
+
 
 @dataclass(frozen=True)
 class Split:
@@ -124,20 +128,13 @@ def _temporal(histories: Histories, share: float) -> Split:
     if not len(histories.times):
         return _prefixes(n, n, n)
     quantiles = np.quantile(histories.times, [1 - 2 * share, 1 - share], method="higher")
-    train, valid = (_watches_before(histories, cut) for cut in quantiles)
+    train, valid = (histories.before(cut) for cut in quantiles)
     return _prefixes(train, valid, n)
 
 
 def _next_only(cut: Split) -> Split:
     valid, test = (Ask(a.given, np.minimum(a.given + 1, a.until)) for a in (cut.valid, cut.test))
     return Split(cut.train, valid, test)
-
-
-def _watches_before(histories: Histories, time: int) -> Int64:
-    """[users + 1] how many watches each user has strictly before `time`."""
-    before = np.concatenate([[0], np.cumsum(histories.times < time)])
-    counts: Int64 = before[histories.offsets[1:]] - before[histories.offsets[:-1]]
-    return counts
 
 
 def _users(n: Int64, share: float, seed: int) -> Split:

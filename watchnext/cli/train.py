@@ -9,13 +9,15 @@ import typer
 from watchnext.cli.console import Json, err, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
 from watchnext.errors import UsageError
-from watchnext.split import TESTED, HoldoutName
+from watchnext.split import TESTED, HoldoutName, Split
 from watchnext.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
     from model.train import Plan
+    from model.warm import WarmStart
     from watchnext.features import FeatureSpec
+    from watchnext.histories import Int64
     from watchnext.inputs import UserInputs
 
 MODEL, RUN, EVALUATION = "Model and optimization", "Running", "What is held back"
@@ -43,7 +45,16 @@ def train(
     warm_from: Annotated[
         Path | None,
         typer.Option(
-            help="An earlier export to start from: its items, words and weights are kept, what is new starts anew.",
+            help="An earlier export, release or folder of releases to start from: its items, words, weights and"
+            " optimizer's state are kept, what is new starts anew, and only watches that are new are learned.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    replay: Annotated[
+        float | None,
+        typer.Option(
+            help="With --warm-from: share of the watches learned before that are learned again, drawn anew each"
+            " epoch; 0: none, 1: all.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -79,6 +90,14 @@ def train(
             rich_help_panel=EVALUATION,
         ),
     ] = False,
+    optimizer_state: Annotated[
+        bool,
+        typer.Option(
+            help="Keep the optimizer's state in the export, for a later --warm-from; with Adam twice the size of the"
+            " tables.",
+            rich_help_panel=RUN,
+        ),
+    ] = True,
     resume: Annotated[
         bool, typer.Option(help="Go on with an interrupted run of the same options.", rich_help_panel=RUN)
     ] = False,
@@ -111,12 +130,18 @@ def train(
             "checkpoint_minutes": checkpoint_minutes,
             "checkpoint_steps": checkpoint_steps,
             "logs": logs or to.with_name(f"{to.name}.logs"),
+            "optimizer_state": optimizer_state,
             "resume": resume,
         }
     )
+    if replay is not None and warm_from is None:
+        raise UsageError(
+            "--replay", "no --warm-from beside it", "Name the export that has learned the older watches."
+        )
     if resume and not any(options.checkpoints.glob("*/step-*")):
         err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
-    further = [*(set_ or []), *(f"{n}={v}" for n, v in (("epochs", epochs), ("seed", seed)) if v is not None)]
+    own = {"epochs": epochs, "seed": seed, "replay": replay}
+    further = [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
     chosen = _chosen(preset_, settings, further)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, warm_from)
     then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
@@ -154,9 +179,8 @@ def run(
 
     ExportManifest.check_target(to)
     corpus = Corpus.open(corpus_folder)
-    features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit)
-    if warm_from is not None:
-        plan = replace(plan, warm=WarmStart.open(warm_from, corpus.items, corpus.search_tokens))
+    warm = None if warm_from is None else WarmStart.open(warm_from, corpus.items, corpus.search_tokens)
+    features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit, warm)
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)
     manifest = write_export(export, to)
@@ -166,12 +190,19 @@ def run(
         "items": manifest.items,
         "dim": manifest.dim,
         "epochs": manifest.epochs,
+        **({"optimizer": "kept" if warm.keeps_optimizer(chosen.training) else "new"} if warm else {}),
         **manifest.metrics,
     }
 
 
 def planned(
-    corpus: "Corpus", chosen: Preset, holdout: str, share: float, seed: int, refit: bool = False
+    corpus: "Corpus",
+    chosen: Preset,
+    holdout: str,
+    share: float,
+    seed: int,
+    refit: bool = False,
+    warm: "WarmStart | None" = None,
 ) -> "tuple[FeatureSpec, UserInputs, Plan]":
     """What training on a corpus needs: its features, what is known of its users, and the plan with its validation."""
     if holdout not in get_args(HoldoutName):
@@ -186,6 +217,8 @@ def planned(
 
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
+    if warm is not None:
+        cut = _unseen(cut, name, warm.known(corpus.users, corpus.histories))
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
@@ -193,4 +226,16 @@ def planned(
     inputs = user_inputs(features, histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
-    return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit)
+    return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit, warm=warm)
+
+
+def _unseen(cut: Split, name: HoldoutName, known: "Int64") -> Split:
+    """Validate only on what the earlier export has not learned. Raises UsageError if it has learned of the test."""
+    learned = int((cut.test.anything & (cut.test.given < known)).sum())
+    if learned:
+        raise UsageError(
+            "--warm-from",
+            f"an export that has learned watches of {learned} users which --holdout {name} holds back for the test",
+            "Train that one with the same --holdout, too, or use --holdout last.",
+        )
+    return replace(cut, valid=cut.valid.unless(known))
