@@ -1,5 +1,7 @@
 """Packing: every position's input is exactly the prefix before its label, and nothing beyond the cut is read."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,15 +25,21 @@ def builder(
     cap: int | None = None,
     order: str = "given",
     blocks: tuple[int, int] = WHOLE,
+    known: list[int] | None = None,
+    replay: float = 0,
 ) -> BatchBuilder:
     model = ModelConfig(history=history)
     training = TrainingConfig.checked(
-        {"batch_examples": 2 * row_length(model), "examples_per_user": cap, "order": order}
+        {"batch_examples": 2 * row_length(model), "examples_per_user": cap, "order": order, "replay": replay}
     )
-    return BatchBuilder.of(Histories.of(rows), np.array([0, *ends]), model, training, *blocks)
+    before = None if known is None else np.array([0, *known])
+    return BatchBuilder.of(Histories.of(rows), np.array([0, *ends]), model, training, *blocks, known=before)
 
 
-def seen_by(batch: Batch, window: int) -> list[tuple[int, int, tuple[int, ...]]]:
+Example = tuple[int, int, tuple[int, ...]]
+
+
+def seen_by(batch: Batch, window: int) -> list[Example]:
     """(user, label, the last `window` watches of the same segment up to the position) for each example."""
     found = []
     for example in np.flatnonzero(batch.weight):
@@ -53,12 +61,60 @@ def test_every_example_comes_once_and_sees_exactly_the_prefix_before_its_label(
     ends = [data.draw(st.integers(0, len(row))) for row in rows]
     epoch = builder(rows, ends, history=window, blocks=blocks).epoch(3)
     got = sorted(example for batch in epoch.batches() for example in seen_by(batch, window))
-    wanted = sorted(
+    assert got == wanted(rows, [0] * len(rows), ends, window)
+
+
+def wanted(rows: list[list[int]], begins: list[int], ends: list[int], window: int) -> list[Example]:
+    """All examples whose labels are the watches `[begins, ends)`, sorted."""
+    return sorted(
         (user, row[p], tuple(row[max(0, p - window) : p]))
-        for user, (row, end) in enumerate(zip(rows, ends, strict=True), start=1)
-        for p in range(1, end)
+        for user, (row, begin, end) in enumerate(zip(rows, begins, ends, strict=True), start=1)
+        for p in range(max(begin, 1), end)
     )
-    assert got == wanted
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories, st.integers(1, 70), blocks, st.sampled_from([0, 0.5]), st.data())
+def test_every_new_watch_comes_once_with_its_whole_prefix_and_known_ones_only_where_they_are_drawn(
+    rows: list[list[int]], window: int, blocks: tuple[int, int], replay: float, data: st.DataObject
+) -> None:
+    ends = [data.draw(st.integers(0, len(row))) for row in rows]
+    known = [data.draw(st.integers(0, len(row))) for row in rows]
+    made = builder(rows, ends, history=window, blocks=blocks, known=known, replay=replay)
+    got = Counter(example for batch in made.epoch(3).batches() for example in seen_by(batch, window))
+    new = Counter(wanted(rows, known, ends, window))
+    old = Counter(wanted(rows, [0] * len(rows), list(map(min, known, ends)), window))
+    assert not new - got
+    assert not (got - new) - (old if replay else Counter())
+
+
+def test_a_share_of_the_known_watches_is_drawn_anew_each_epoch() -> None:
+    rows = [list(range(u, u + 11)) for u in range(400)]
+    made = builder(rows, [11] * 400, history=5, known=[11] * 400, replay=0.5)
+    drawn = [Counter(e for b in made.epoch(n).batches() for e in seen_by(b, 5)) for n in range(20)]
+    assert made.examples == 2000
+    assert np.mean([sum(found.values()) for found in drawn]) == pytest.approx(2000, rel=0.05)
+    assert drawn[0] != drawn[1]
+    assert set().union(*drawn) == set(wanted(rows, [0] * 400, [11] * 400, 5))
+
+
+def test_replay_of_all_is_as_if_nothing_was_known() -> None:
+    rows = [list(range(u, u + 100)) for u in range(1, 10)]
+    plain = builder(rows, [99] * 9, history=5)
+    replayed = builder(rows, [99] * 9, history=5, known=[50] * 9, replay=1)
+    assert all(map(same, plain.epoch(1).batches(), replayed.epoch(1).batches()))
+
+
+def test_new_watches_are_shuffled_among_themselves_where_the_order_is_drawn() -> None:
+    rows = [list(range(1, 61))] * 3
+    made = builder(rows, [60] * 3, history=40, order="random", known=[40, 0, 60])
+    found: dict[int, list[int]] = {}
+    for user, label, seen in (e for b in made.epoch(0).batches() for e in seen_by(b, 40)):
+        found.setdefault(user, []).append(label)
+        assert label not in seen
+    assert sorted(found[1]) == list(range(41, 61)) != found[1]
+    assert len(found[2]) == len(set(found[2])) == 59
+    assert 3 not in found
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,20 +1,35 @@
 """A warm start keeps what both vocabularies know, wherever it stands, and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from corpus.corpus import Corpus
+from model.batches import BatchBuilder
+from model.fit import Run, Stopped
 from model.huffman import HuffmanTree
 from model.network import Network
-from model.warm import WarmStart, old_numbers, old_places
+from model.prepare import Preparer
+from model.sampler import NegativeSampler
+from model.step import STEP, Trainer
+from model.train import training_data
+from model.warm import WarmStart, beside_export, known_watches, old_numbers, old_places
 from tests.commands import run, run_json
+from tests.fitting import ITEMS, MODEL, TRAINING, circle
 from tests.worlds import make_export
-from watchnext.config import ModelConfig
-from watchnext.errors import UsageError
-from watchnext.export import Export
+from watchnext.cli.train import planned
+from watchnext.config import ModelConfig, TrainingConfig, changed, preset
+from watchnext.errors import CorruptError, TrainingError, UsageError
+from watchnext.export import OPTIMIZER, Export, open_optimizer, write_export
 from watchnext.features import FeatureSpec, UserContext
+from watchnext.histories import Histories
+from watchnext.inputs import UserInputs
+from watchnext.release import export_in
 from watchnext.vocabulary import Vocabulary
 
 OLD_ITEMS, NEW_ITEMS = ["a", "b", "c", "d"], ["d", "new", "a", "c", "b"]
@@ -140,22 +155,209 @@ def test_what_an_export_does_not_read_is_told_with_the_setting_that_switches_it_
         start.arrays(network)
 
 
-def test_a_day_more_is_learned_from_the_export_of_the_day_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({}, {}),
+        ({"tied": False}, {"optimizer": "rowwise_adam"}),
+        ({"similarity": "dot", "bias": True, "tied": False}, {"optimizer": "adagrad"}),
+        ({"encoder": "attention"}, {"optimizer": "rowwise_adagrad"}),
+    ],
+)
+def test_a_warm_start_on_the_same_log_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, model: dict[str, object], training: dict[str, object]
+) -> None:
+    config, chosen = MODEL.model_copy(update=model), TRAINING.model_copy(update=training)
+    histories = circle()
+    counts = np.bincount(histories.items, minlength=ITEMS + 1)
+    batches = BatchBuilder.of(histories, histories.lengths, config, chosen)
+    preparer = Preparer(NegativeSampler.of(counts, chosen), config, PLAIN, UserInputs(histories))
+
+    def trainer() -> Trainer:
+        return Trainer(Network(config, PLAIN, ITEMS, seed=chosen.seed), chosen)
+
+    def epoch(trainer: Trainer, number: int) -> None:
+        for i, batch in enumerate(batches.epoch(number).batches()):
+            trainer.step(preparer(batch, number, i))
+
+    whole, warm = trainer(), trainer()
+    epoch(whole, 0)
+    tower, vectors = whole.network.tower(), whole.network.item_vectors()
+    made = make_export(vectors, np.zeros((2, vectors.shape[1]), np.float32), [[1]])
+    export = replace(
+        made,
+        manifest=made.manifest.model_copy(update={"model": config, "training": chosen}),
+        watched_vectors=tower.watched,
+        weights=tower.weights,
+        item_counts=counts,
+        optimizer=beside_export(whole.arrays(), config),
+    )
+    write_export(export, tmp_path / "export")
+    warm.set_arrays(WarmStart.open(tmp_path / "export", export.items, None).state(warm))
+    before, after = whole.arrays(), warm.arrays()
+    assert before.keys() == after.keys()
+    assert [name for name, value in before.items() if not np.array_equal(value, after[name])] == []
+    epoch(whole, 1)
+    epoch(warm, 1)
+    before, after = whole.arrays(), warm.arrays()
+    assert [name for name, value in before.items() if not np.allclose(value, after[name], atol=1e-6)] == []
+
+
+@pytest.mark.parametrize(("optimizer", "width"), [("adam", 8), ("rowwise_adam", 1), ("adagrad", 8)])
+def test_the_optimizers_state_is_found_by_id_and_new_rows_begin_anew(
+    tmp_path: Path, optimizer: str, width: int
+) -> None:
+    config, training = ModelConfig(dim=8, tower=(12,)), TrainingConfig.checked({"optimizer": optimizer})
+    old = Trainer(Network(config, BEFORE, len(OLD_ITEMS), seed=1), training)
+    rng = np.random.default_rng(3)
+    slots = {n: rng.random(v.shape).astype(np.float32) for n, v in old.optimizer_arrays().items() if n != STEP}
+    made = replace(exported(config), searches=Histories.of([[1]]))
+    manifest = made.manifest.model_copy(update={"training": training})
+    write_export(replace(made, manifest=manifest, optimizer={STEP: np.array(70), **slots}), tmp_path / "export")
+    trainer = Trainer(Network(config, NOW, len(NEW_ITEMS), seed=2), training)
+    state = WarmStart.open(tmp_path / "export", Vocabulary(NEW_ITEMS), Vocabulary(NEW_TOKENS)).state(trainer)
+    assert state[STEP] == 70
+    last = len(trainer.slots["table/item"]) - 1
+    item, search, country = (f"slot/{name}/{last}" for name in ("table/item", "table/search", "dense/country"))
+    fresh = 0.1 if optimizer == "adagrad" else 0
+    assert state[item].shape == (6, width)
+    assert np.array_equal(state[item][3:], slots[item][[1, 3, 2]])  # a, c, b
+    assert (state[item][:3] == np.float32(fresh)).all()  # none; d, which was never trained; new
+    assert np.array_equal(state[search][[1, 3]], slots[search][[2, 1]])
+    assert (state[search][[0, 2]] == np.float32(fresh)).all()
+    assert np.array_equal(state[country][[0, 2, 3]], slots[country][[0, 2, 1]])  # unknown, PT, NO
+    assert (state[country][1] == np.float32(fresh)).all()  # SE
+    assert np.array_equal(state["slot/dense/kernel_0/0"], slots["slot/dense/kernel_0/0"])
+    other = Trainer(trainer.network, TrainingConfig(optimizer="rowwise_adagrad"))
+    anew = WarmStart.open(tmp_path / "export", Vocabulary(NEW_ITEMS), Vocabulary(NEW_TOKENS)).state(other)
+    assert anew[STEP] == 0
+    assert not any(value.any() for name, value in anew.items() if name.startswith("slot/"))
+
+
+moments = st.lists(st.lists(st.integers(0, 6), max_size=8).map(sorted), min_size=1, max_size=5)
+
+
+@given(moments, st.data())
+def test_known_watches_are_those_that_were_learned_even_if_the_log_lost_its_beginning(
+    rows: list[list[int]], data: st.DataObject
+) -> None:
+    """A log that was learned up to some watch of each user, then lost its first watches and got later ones."""
+    then, now, learned, wanted = [], [], [0], [0]
+    for times in rows:
+        end = data.draw(st.integers(0, len(times)))
+        lost = data.draw(st.integers(0, times.index(times[end - 1]) if end else 0))
+        then.append(times)
+        learned.append(end)
+        later = data.draw(st.lists(st.sampled_from([0, 1]), max_size=3).map(sorted))
+        now.append(times[lost:] + [times[-1] + more for more in later] if times else [9])
+        wanted.append(end - lost)
+    before, after = (Histories.of([[1] * len(row) for row in log], log) for log in (then, now))
+    users = np.arange(len(rows) + 1, dtype=np.int32)
+    assert known_watches(after, before, np.array(learned), users).tolist() == wanted
+    assert not known_watches(after, before, np.array(learned), 0 * users).any()
+
+
+CIRCLE = [f"--set={s}" for s in ("dim=8", "tower=16", "encoder=mean", "batch_examples=128", "learning_rate=0.02")]
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two corpora of histories on a circle: the second has a watch more of everybody, another item, another order."""
+    folder = tmp_path_factory.mktemp("days")
     starts = np.random.default_rng(0).integers(0, 20, 80).tolist()
-
-    def ingested(name: str, length: int, items: int) -> Path:
-        """Histories on a circle of items; a longer one brings another order by frequency."""
+    for name, length, items in (("first", 7, 20), ("second", 8, 21)):
         rows = [f"u{u},i{(s + i) % items},{1000 * i + u}" for u, s in enumerate(starts) for i in range(length)]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
-        run("ingest", tmp_path / f"{name}.csv", "--to", tmp_path / name)
-        return tmp_path / name
+        (folder / f"{name}.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
+        run("ingest", folder / f"{name}.csv", "--to", folder / name)
+    run("train", folder / "first", "--to", folder / "old", "--epochs", "25", "--set=patience=25", *CIRCLE)
+    return folder
 
-    first, second = ingested("first", 7, 20), ingested("second", 8, 21)
-    small = [f"--set={s}" for s in ("dim=8", "tower=16", "encoder=mean", "batch_examples=128", "learning_rate=0.02")]
-    run("train", first, "--to", tmp_path / "old", "--epochs", "25", "--set=patience=25", *small)
-    one = ["--epochs", "1", *small]
-    cold = run_json("train", second, "--to", tmp_path / "cold", *one)
-    warm = run_json("train", second, "--to", tmp_path / "warm", "--warm-from", tmp_path / "old", *one)
+
+@pytest.mark.parametrize("replay", ["0", "0.1", "1"])
+def test_a_day_more_is_learned_from_the_export_of_the_day_before(days: Path, tmp_path: Path, replay: str) -> None:
+    one = ["--epochs", "1", *CIRCLE]
+    cold = run_json("train", days / "second", "--to", tmp_path / "cold", *one)
+    warm = run_json(
+        "train", days / "second", "--to", tmp_path / "warm", "--warm-from", days / "old", "--replay", replay, *one
+    )
+    assert warm["optimizer"] == "kept"
     assert warm["ndcg@10"] > cold["ndcg@10"] + 0.2
+
+
+def test_only_what_the_export_has_not_learned_is_trained_on(days: Path) -> None:
+    """Both days hold back each user's last watch: the first export has learned 6 of 7, so that one of 8 is new."""
+    corpus = Corpus.open(days / "second")
+    warm = WarmStart.open(days / "old", corpus.items, None)
+    assert warm.known(corpus.users, corpus.histories).tolist() == [0, *[6] * 80]
+    chosen = changed(preset("default"), ["replay=0", "averaged=0"])
+    _, _, plan = planned(corpus, chosen, "last", 0.1, 0, warm=warm)
+    assert plan.validate is not None
+    data = training_data(corpus, FeatureSpec(), plan)
+    assert data.known is not None
+    made = BatchBuilder.of(corpus.histories, data.ends, chosen.model, chosen.training, known=data.known).epoch(0)
+    places = np.concatenate([batch.place[batch.weight > 0] for batch in made.batches()])
+    assert sorted(places.tolist()) == (corpus.histories.offsets[1:-1] + 6).tolist()
+
+
+def test_a_warm_run_that_was_interrupted_ends_like_one_that_was_not(
+    days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[str | Path] = ["--warm-from", days / "old", "--epochs", "3", "--replay", "0.5", *CIRCLE]
+    run("train", days / "second", "--to", tmp_path / "whole", *options)
+    with monkeypatch.context() as patched:
+        patched.setattr("model.fit.Run._end_of_epoch", stopped_in_the_second(Run._end_of_epoch))
+        with pytest.raises(Stopped):
+            run("train", days / "second", "--to", tmp_path / "cut", *options)
+    run("train", days / "second", "--to", tmp_path / "cut", "--resume", *options)
+    whole, cut = (Export.open(tmp_path / name) for name in ("whole", "cut"))
+    assert np.allclose(whole.item_vectors, cut.item_vectors, atol=1e-5)
+    saved, again = (open_optimizer(tmp_path / name) for name in ("whole", "cut"))
+    assert saved.keys() == again.keys()
+    assert all(np.allclose(value, again[name], atol=1e-5) for name, value in saved.items())
+
+
+def stopped_in_the_second(end: Callable[[Run], None]) -> Callable[[Run], None]:
+    """An end of an epoch that interrupts training before that of the second."""
+
+    def ended(run: Run) -> None:
+        if run.progress.epoch == 1:
+            raise Stopped
+        end(run)
+
+    return ended
+
+
+def test_a_release_is_started_from_and_serving_does_not_read_the_optimizers_state(days: Path, tmp_path: Path) -> None:
+    run("index", days / "old", "--to", tmp_path / "index")
+    run("publish", days / "old", tmp_path / "index", "--to", tmp_path / "releases", "--name", "monday")
+    for place in (tmp_path / "releases", tmp_path / "releases" / "monday"):
+        options: list[str | Path] = ["--to", tmp_path / "warm", "--warm-from", place, "--epochs", "1", *CIRCLE]
+        assert run_json("train", days / "second", *options)["optimizer"] == "kept"
+    assert export_in(days / "old") == days / "old"
+    assert Export.open(days / "old").optimizer is None
+    (tmp_path / "releases" / "monday" / "export" / OPTIMIZER).write_bytes(b"nothing")
+    assert Export.open(tmp_path / "releases" / "monday" / "export", verify=False).items.number("i3")
+    with pytest.raises(CorruptError, match=OPTIMIZER):
+        open_optimizer(tmp_path / "releases" / "monday" / "export")
+
+
+def test_an_export_without_the_optimizers_state_starts_it_anew(days: Path, tmp_path: Path) -> None:
+    options = ["--epochs", "1", *CIRCLE]
+    run("train", days / "first", "--to", tmp_path / "small", "--no-optimizer-state", *options)
+    assert not (tmp_path / "small" / OPTIMIZER).exists()
+    warm = run_json("train", days / "second", "--to", tmp_path / "w", "--warm-from", tmp_path / "small", *options)
+    assert warm["optimizer"] == "new"
+
+
+def test_what_a_warm_start_cannot_do_is_told(days: Path, tmp_path: Path) -> None:
+    old: list[str | Path] = ["--warm-from", days / "old"]
     with pytest.raises(UsageError, match="Add --set dim=8"):
-        run("train", second, "--to", tmp_path / "x", "--warm-from", tmp_path / "old", "--set=dim=4")
+        run("train", days / "second", "--to", tmp_path / "x", *old, "--set=dim=4")
+    with pytest.raises(UsageError, match=r"--replay.*no --warm-from"):
+        run("train", days / "second", "--to", tmp_path / "x", "--replay", "0.5")
+    with pytest.raises(UsageError, match="--set replay"):
+        run("train", days / "second", "--to", tmp_path / "x", *old, "--set=replay=2")
+    with pytest.raises(UsageError, match="learned watches of 8 users which --holdout users holds back"):
+        run("train", days / "first", "--to", tmp_path / "x", *old, "--holdout", "users", *CIRCLE)
+    with pytest.raises(TrainingError, match="no watch that the earlier export has not learned"):
+        run("train", days / "first", "--to", tmp_path / "x", *old, "--replay", "0", *CIRCLE)

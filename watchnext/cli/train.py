@@ -53,6 +53,8 @@ def train(
     replay: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
             help="With --warm-from: share of the watches learned before that are learned again, drawn anew each"
             " epoch; 0: none, 1: all.",
             rich_help_panel=MODEL,
