@@ -148,7 +148,8 @@ def beside_export(best: Arrays, config: ModelConfig) -> Arrays:
     """What an exact continuation needs beside what an export holds anyway; empty where it was not asked for.
 
     That is the optimizer's state, the rows of predicted items where the export has them scaled to length 1, and where
-    there are features of items, their embeddings and those of items alone, of which the export has the sums. The nodes of hierarchical softmax begin anew in any case, since the tree follows the counts.
+    there are features of items, their embeddings and the items' own, of which the export has the sums. The nodes of
+    hierarchical softmax begin anew in any case, since the tree follows the counts.
 
     Args:
         best: all values of the best epoch, with the optimizer's state or without.

@@ -29,6 +29,7 @@ from watchnext.export import OPTIMIZER, Export, open_optimizer, write_export
 from watchnext.features import FeatureSpec, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import UserInputs
+from watchnext.item_features import item_bags
 from watchnext.release import export_in
 from watchnext.vocabulary import Vocabulary
 
@@ -161,7 +162,8 @@ def test_what_an_export_does_not_read_is_told_with_the_setting_that_switches_it_
         ({}, {}),
         ({"tied": False}, {"optimizer": "rowwise_adam"}),
         ({"similarity": "dot", "bias": True, "tied": False}, {"optimizer": "adagrad"}),
-        ({"encoder": "attention"}, {"optimizer": "rowwise_adagrad"}),
+        ({"encoder": "attention", "item_features": ()}, {"optimizer": "rowwise_adagrad"}),
+        ({"tied": False, "item_features": ()}, {}),
     ],
 )
 def test_a_warm_start_on_the_same_log_goes_on_as_if_nothing_had_been(
@@ -170,11 +172,14 @@ def test_a_warm_start_on_the_same_log_goes_on_as_if_nothing_had_been(
     config, chosen = MODEL.model_copy(update=model), TRAINING.model_copy(update=training)
     histories = circle()
     counts = np.bincount(histories.items, minlength=ITEMS + 1)
+    catalogue = make_export(np.zeros((ITEMS + 1, 1), np.float32), np.zeros((2, 1), np.float32), [[1]], True).catalogue
+    bags = item_bags(config, catalogue.table, 0)  # of the titles' word that they share
+    assert (bags is not None) == bool(config.item_features)
     batches = BatchBuilder.of(histories, histories.lengths, config, chosen)
-    preparer = Preparer(NegativeSampler.of(counts, chosen), config, PLAIN, UserInputs(histories))
+    preparer = Preparer(NegativeSampler.of(counts, chosen), config, PLAIN, UserInputs(histories), None, bags)
 
     def trainer() -> Trainer:
-        return Trainer(Network(config, PLAIN, ITEMS, seed=chosen.seed), chosen)
+        return Trainer(Network(config, PLAIN, ITEMS, chosen.seed, None, bags), chosen)
 
     def epoch(trainer: Trainer, number: int) -> None:
         for i, batch in enumerate(batches.epoch(number).batches()):
@@ -190,6 +195,7 @@ def test_a_warm_start_on_the_same_log_goes_on_as_if_nothing_had_been(
         watched_vectors=tower.watched,
         weights=tower.weights,
         item_counts=counts,
+        catalogue=catalogue,
         optimizer=beside_export(whole.arrays(), config),
     )
     write_export(export, tmp_path / "export")
