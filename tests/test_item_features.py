@@ -156,7 +156,7 @@ def test_a_new_item_in_a_history_says_what_its_category_says(tmp_path: Path) -> 
 
 
 def test_without_features_a_new_item_has_no_vector(tmp_path: Path) -> None:
-    fitted = fit_on_groups(tmp_path, ModelConfig(dim=16, tower=(32,), history=8, tied=False))
+    fitted = fit_on_groups(tmp_path, ModelConfig(dim=16, tower=(32,), history=8, tied=False, item_features=()))
     assert not fitted.item_vectors[NEW].any()
     assert not fitted.tower.watched[NEW].any()
     assert fitted.item_vectors[NEW - 1].any(axis=1).all()
