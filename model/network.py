@@ -58,8 +58,8 @@ class Network:
         names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
         self.tables = {name: _normal_table(rng, shape, config.init_scale * std, name) for name in names}
         if bags:
-            shape_ = [len(bags.vocabulary) + 1, config.dim]
-            self.tables |= {name + FEATURES: tf.Variable(tf.zeros(shape_), name=name + FEATURES) for name in names}
+            none = tf.zeros([len(bags.vocabulary) + 1, config.dim])
+            self.tables |= {name + FEATURES: tf.Variable(none, name=name + FEATURES) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
             self.tables["search"] = _normal_table(rng, shape, std, "search")

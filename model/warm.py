@@ -140,7 +140,8 @@ class WarmStart:
             now, before = reads(network.config, network.features), reads(about.model, about.features)
             if now != before:
                 got = f"an export that {'reads' if before else 'does not read'} {name}, unlike what is to be trained"
-                cure = f"Train without it, or with --set {name}=false." if now else "Train without it."
+                cure = f"Train with --set {name}=false" if now else "Ingest the tables that the export's corpus had"
+                cure += ", or without --warm-from."
                 raise UsageError("--warm-from", got, cure)
 
 

@@ -26,7 +26,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_index(work: Path, tmp_path: Path) -> None:
     facts = run_json("index", work / "export", "--to", tmp_path / "index", "--target-recall", "0.9")
-    assert (facts["index"], facts["items_indexed"], facts["items_never_trained"]) == ("Flat", 199, 1)
+    assert (facts["index"], facts["items_indexed"], facts["items_without_vector"]) == ("Flat", 199, 1)
     assert (facts["target_recall"], facts["recall_at_50"], facts["written"]) == (0.9, 1.0, str(tmp_path / "index"))
     assert facts["trials"][0]["kind"] == "Flat"
     assert facts["fell_back"] is False

@@ -286,7 +286,7 @@ def test_a_day_more_is_learned_from_the_export_of_the_day_before(days: Path, tmp
     warm = run_json(
         "train", days / "second", "--to", tmp_path / "warm", "--warm-from", days / "old", "--replay", replay, *one
     )
-    assert warm["optimizer"] == "kept"
+    assert (warm["optimizer"], warm["new_watches"]) == ("kept", 80)
     assert warm["ndcg@10"] > cold["ndcg@10"] + 0.2
 
 
@@ -365,5 +365,10 @@ def test_what_a_warm_start_cannot_do_is_told(days: Path, tmp_path: Path) -> None
         run("train", days / "second", "--to", tmp_path / "x", *old, "--set=replay=2")
     with pytest.raises(UsageError, match="learned watches of 8 users which --holdout users holds back"):
         run("train", days / "first", "--to", tmp_path / "x", *old, "--holdout", "users", *CIRCLE)
-    with pytest.raises(TrainingError, match="no watch that the earlier export has not learned"):
-        run("train", days / "first", "--to", tmp_path / "x", *old, "--replay", "0", *CIRCLE)
+    for options in (["--replay", "0"], [], ["--holdout", "leave-one-out"]):
+        with pytest.raises(
+            TrainingError, match="no watch that the earlier export has not learned, beside those that"
+        ):
+            run("train", days / "first", "--to", tmp_path / "x", *old, *options, *CIRCLE)
+    with pytest.raises(UsageError, match="learned every watch that --holdout leave-one-out validates on"):
+        run("train", days / "first", "--to", tmp_path / "x", *old, "--replay=1", "--holdout=leave-one-out", *CIRCLE)

@@ -40,7 +40,7 @@ def evaluate(
 ) -> None:
     """Rank all items for the held-out watches, for the model and for popularity.
 
-    The export must have been trained with --holdout leave-one-out, temporal or users. Watched items are excluded, all
+    The export must have been trained with a --holdout that leaves a test part. Watched items are excluded, all
     others are ranked (no sampling of candidates), ties count as if broken at random. Standard errors and differences
     come from resampling users, the same ones for both.
     """

@@ -36,7 +36,7 @@ def index(
     facts = {
         "index": chosen.describe() if chosen else about.kind,
         "items_indexed": about.indexed,
-        "items_never_trained": about.items - about.indexed,
+        "items_without_vector": about.items - about.indexed,
         "dimensions": about.dim,
         "recall_at_50": about.recall_at_50,
         "target_recall": about.target_recall,

@@ -8,7 +8,7 @@ import typer
 
 from watchnext.cli.console import Json, err, progress, report
 from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
-from watchnext.errors import UsageError
+from watchnext.errors import TrainingError, UsageError
 from watchnext.split import TESTED, HoldoutName, Split
 from watchnext.tuned import TunedSettings
 
@@ -70,9 +70,10 @@ def train(
     holdout: Annotated[
         str,
         typer.Option(
-            help="`last`: each user's last watch, for early stopping. `leave-one-out`, `temporal` (the latest watches"
-            " of all), `users` (some users entirely; `users-random`: asked for watches from anywhere in their"
-            " histories): also a test part, for `watchnext evaluate`. `none`: train on everything for all epochs.",
+            help="`last`: each user's last watch, for early stopping. With a test part, too, for `watchnext"
+            " evaluate`: `leave-one-out`, `temporal` (the latest watches of all; `temporal-next`: the next one of each user),"
+            " `users` (some users entirely; `users-random`: asked for watches from anywhere in their histories)."
+            " `none`: train on everything for all epochs.",
             rich_help_panel=EVALUATION,
         ),
     ] = "last",
@@ -115,7 +116,7 @@ def train(
     logs: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for logs: metrics.jsonl and TensorBoard's event files; default: TO.logs.",
+            help="Folder for logs, in fit/ and refit/: metrics.jsonl and TensorBoard's files; default: TO.logs.",
             rich_help_panel=RUN,
         ),
     ] = None,
@@ -192,8 +193,17 @@ def run(
         "items": manifest.items,
         "dim": manifest.dim,
         "epochs": manifest.epochs,
-        **({"optimizer": "kept" if warm.keeps_optimizer(chosen.training) else "new"} if warm else {}),
+        **(_warmth(warm, corpus, plan) if warm else {}),
         **manifest.metrics,
+    }
+
+
+def _warmth(warm: "WarmStart", corpus: "Corpus", plan: "Plan") -> dict[str, int | str]:
+    """What a warm start learned and kept."""
+    ends = corpus.histories.lengths if plan.refit else plan.holdout.split.train
+    return {
+        "new_watches": new_watches(ends, warm.known(corpus.users, corpus.histories)),
+        "optimizer": "kept" if warm.keeps_optimizer(plan.training) else "new",
     }
 
 
@@ -220,7 +230,7 @@ def planned(
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     if warm is not None:
-        cut = _unseen(cut, name, warm.known(corpus.users, corpus.histories))
+        cut = _unseen(cut, name, warm.known(corpus.users, corpus.histories), chosen.training.replay)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
@@ -231,8 +241,11 @@ def planned(
     return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit, warm=warm)
 
 
-def _unseen(cut: Split, name: HoldoutName, known: "Int64") -> Split:
-    """Validate only on what the earlier export has not learned. Raises UsageError if it has learned of the test."""
+def _unseen(cut: Split, name: HoldoutName, known: "Int64", replay: float) -> Split:
+    """Validate only on what the earlier export has not learned.
+
+    Raises UsageError if it has learned of the test or all of validation, TrainingError if nothing new is left.
+    """
     learned = int((cut.test.anything & (cut.test.given < known)).sum())
     if learned:
         raise UsageError(
@@ -240,4 +253,22 @@ def _unseen(cut: Split, name: HoldoutName, known: "Int64") -> Split:
             f"an export that has learned watches of {learned} users which --holdout {name} holds back for the test",
             "Train that one with the same --holdout, too, or use --holdout last.",
         )
-    return replace(cut, valid=cut.valid.unless(known))
+    if replay < 1 and not new_watches(cut.train, known):
+        raise TrainingError(
+            "corpus",
+            f"no watch that the earlier export has not learned, beside those that --holdout {name} holds back",
+            "Ingest newer watches, or learn all of them again with --replay 1.",
+        )
+    valid = cut.valid.unless(known)
+    if name != "none" and not valid.anything.any():
+        raise UsageError(
+            "--warm-from",
+            f"an export that has learned every watch that --holdout {name} validates on",
+            "Train that one with the same --holdout, too, or use --holdout last.",
+        )
+    return replace(cut, valid=valid)
+
+
+def new_watches(ends: "Int64", known: "Int64") -> int:
+    """How many of the watches `[0, ends)` of all users are not among the first `known` ones."""
+    return int((ends - known).clip(0).sum())
