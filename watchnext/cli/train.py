@@ -71,7 +71,7 @@ def train(
         str,
         typer.Option(
             help="`last`: each user's last watch, for early stopping. With a test part, too, for `watchnext"
-            " evaluate`: `leave-one-out`, `temporal` (the latest watches of all; `temporal-next`: the next one of each"
+            " evaluate`: `leave-one-out`, `temporal` (the latest watches of all; `temporal-next`: the next of each"
             " user), `users` (some users entirely; `users-random`: asked for watches from anywhere in their"
             " histories). `none`: train on everything for all epochs.",
             rich_help_panel=EVALUATION,
