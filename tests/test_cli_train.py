@@ -181,7 +181,7 @@ def test_resuming_nothing_is_said(work: Path) -> None:
 
 
 def test_wrong_use_names_the_cure(work: Path) -> None:
-    with pytest.raises(UsageError, match="leave-one-out, temporal, temporal-next, users, last, none"):
+    with pytest.raises(UsageError, match="leave-one-out, temporal, temporal-next, users, users-random, last, none"):
         run("train", work / "corpus", "--to", work / "x", "--holdout", "random")
     with pytest.raises(UsageError, match="activity, popularity"):
         run("evaluate", work / "x", "--by", "mood")
