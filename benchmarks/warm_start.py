@@ -115,7 +115,8 @@ def trained(
     features, inputs = features_of(corpus, cut)
     validate = Validator(inputs, cut, chosen.training.validation_users, 0)
     start = None if warm is None else WarmStart.open(warm, corpus.items, None)
-    plan = Plan(chosen.model, chosen.training, Holdout("last", 0.1, cut), validate, warm=start)
+    known = None if start is None else start.known(corpus.users, corpus.histories)
+    plan = Plan(chosen.model, chosen.training, Holdout("last", 0.1, cut), validate, warm=start, known=known)
     begun = time.process_time()
     with Progress(disable=True) as bar:
         export = train(corpus, features, plan, RunOptions(checkpoints=folder, optimizer_state=True), bar)

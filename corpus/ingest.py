@@ -177,7 +177,8 @@ def _write_rest(
     if options.items:
         columns, unwatched = options.item_columns, options.unwatched_items
         items, catalogue, item_counts = item_table(con, options.items, columns, items, scratch, unwatched)
-        items.save(folder / ITEM_VOCABULARY)
+        if unwatched:
+            items.save(folder / ITEM_VOCABULARY)
     if options.users:
         people, user_counts = user_table(con, options.users, options.user_columns, users, scratch)
     save_table(catalogue, folder / CATALOGUE)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from model.touched import touched
+from model.touched import padded, touched
 from watchnext.features import Float32
 from watchnext.histories import Int32, Int64
 from watchnext.item_features import ItemBags
@@ -13,7 +13,7 @@ from watchnext.item_features import ItemBags
 Tensor = Any
 
 LEAST = 1024
-"""Lists of pairs are padded to a power of two from this on, so that few shapes are compiled."""
+"""What lists of pairs are padded to at least."""
 
 
 class TouchedFeatures(NamedTuple):
@@ -31,7 +31,7 @@ class TouchedFeatures(NamedTuple):
         """The features of some items: [items] numbers."""
         pairs = bags.of(items)
         rows, feature = touched(pairs.feature)
-        places = np.zeros((max(LEAST, 1 << (len(feature) - 1).bit_length()), 2), np.int64)
+        places = np.zeros((padded(len(feature), LEAST), 2), np.int64)
         places[: len(feature)] = np.column_stack([pairs.row, feature])
         return cls(rows, places, np.pad(pairs.weight, (0, len(places) - len(feature))))
 

@@ -116,10 +116,10 @@ class Telemetry:
         seconds = self.waited + self.worked
         loss, norm, examples = self.sums.tolist()
         network = self.trainer.network
-        table = network.tables.get(
-            "item", network.tables[network.watched]
+        name = (
+            "item" if "item" in network.tables else network.watched
         )  # hierarchical softmax predicts no rows of items
-        rows = np.linalg.norm(tf.gather(table, self.sample).numpy(), axis=1)
+        rows = np.linalg.norm(tf.gather(network.tables[name], self.sample).numpy(), axis=1)
         return {
             "steps": self.steps,
             "loss": loss / self.steps,

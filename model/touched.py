@@ -5,7 +5,16 @@ import numpy as np
 from watchnext.histories import Int32
 
 LEAST = 256
-"""Lists without a size of their own are padded to a power of two from this on, so that few shapes are compiled."""
+"""What lists without a size of their own are padded to at least."""
+
+
+def padded(count: int, least: int) -> int:
+    """The power of two from `least` on that a list of `count` is padded to, so that few shapes are compiled.
+
+    >>> padded(0, 256), padded(257, 256)
+    (256, 512)
+    """
+    return max(least, 1 << max(count - 1, 0).bit_length())
 
 
 def touched(numbers: Int32, size: int | None = None) -> tuple[Int32, Int32]:
@@ -22,6 +31,6 @@ def touched(numbers: Int32, size: int | None = None) -> tuple[Int32, Int32]:
     [5, 7, 0]
     """
     found, places = np.unique(numbers, return_inverse=True)
-    rows = np.zeros(max(LEAST, 1 << int(max(len(found), 1) - 1).bit_length()) if size is None else size, np.int32)
+    rows = np.zeros(padded(len(found), LEAST) if size is None else size, np.int32)
     rows[: len(found)] = found
     return rows, places.astype(np.int32)

@@ -46,6 +46,7 @@ class Plan:
             export are then those of the first fit.
         hooks: called as the first fit goes.
         warm: what both fits start from; None for the usual random start.
+        known: [users + 1] how many of each user's first watches `warm` has learned; None without it.
     """
 
     model: ModelConfig
@@ -55,6 +56,7 @@ class Plan:
     refit: bool = False
     hooks: Hooks | None = None
     warm: WarmStart | None = None
+    known: Int64 | None = None
 
     @property
     def start(self) -> Callable[[Trainer], Arrays] | None:
@@ -82,8 +84,7 @@ def training_data(corpus: Corpus, features: FeatureSpec, plan: Plan) -> Training
 
 def _data(corpus: Corpus, features: FeatureSpec, plan: Plan, inputs: UserInputs, ends: Int64) -> TrainingData:
     bags = item_bags(plan.model, corpus.catalogue.table, features.window_end)
-    known = plan.warm.known(corpus.users, corpus.histories) if plan.warm else None
-    return TrainingData(inputs, ends, len(corpus.items), features, bags, known)
+    return TrainingData(inputs, ends, len(corpus.items), features, bags, plan.known)
 
 
 def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOptions, bar: ProgressBar) -> Fitted:

@@ -114,13 +114,16 @@ def _pairs(kind: ItemFeature, table: pa.Table, window_end: int) -> tuple[Int64, 
 
 
 def _categories(column: pa.ChunkedArray, _: int) -> tuple[Int64, pa.Array]:
-    lists = column.combine_chunks()
+    return _flat(column.combine_chunks())
+
+
+def _flat(lists: pa.Array) -> tuple[Int64, pa.Array]:
     return pc.list_parent_indices(lists).to_numpy().astype(np.int64), pc.list_flatten(lists)
 
 
 def _words(column: pa.ChunkedArray, _: int) -> tuple[Int64, pa.Array]:
     clean = pc.replace_substring_regex(pc.utf8_lower(column.combine_chunks()), NO_LETTERS, " ")
-    row, words = _categories(pa.chunked_array([pc.split_pattern(clean, " ")]), 0)
+    row, words = _flat(pc.split_pattern(clean, " "))
     there = pc.not_equal(words, "")
     return row[there.to_numpy(zero_copy_only=False)], words.filter(there)
 

@@ -67,8 +67,7 @@ def split(histories: Histories, holdout: HoldoutName, share: float = 0.1, seed: 
             asks others, a `share` of those with 5 watches or more in each part: given the first 80 % of their
             watches, the rest is asked for; `users-random` is the same, but given is a random 80 % of their watches
             (Liang et al. 2018, "Variational autoencoders for collaborative filtering", 4.1), see `asked_last`; `last`
-            holds back one watch a user for validation and nothing for a
-            test; `none` trains on everything.
+            holds back one watch a user for validation and nothing for a test; `none` trains on everything.
         share: all `temporal` and `users` ones, between 0 and 0.5.
         seed: the `users` ones only, draws them.
 

@@ -193,17 +193,19 @@ def run(
         "items": manifest.items,
         "dim": manifest.dim,
         "epochs": manifest.epochs,
-        **(_warmth(warm, corpus, plan) if warm else {}),
+        **_warmth(corpus, plan),
         **manifest.metrics,
     }
 
 
-def _warmth(warm: "WarmStart", corpus: "Corpus", plan: "Plan") -> dict[str, int | str]:
-    """What a warm start learned and kept."""
+def _warmth(corpus: "Corpus", plan: "Plan") -> dict[str, int | str]:
+    """What a warm start learned and kept; nothing without one."""
+    if plan.warm is None or plan.known is None:
+        return {}
     ends = corpus.histories.lengths if plan.refit else plan.holdout.split.train
     return {
-        "new_watches": new_watches(ends, warm.known(corpus.users, corpus.histories)),
-        "optimizer": "kept" if warm.keeps_optimizer(plan.training) else "new",
+        "new_watches": new_watches(ends, plan.known),
+        "optimizer": "kept" if plan.warm.keeps_optimizer(plan.training) else "new",
     }
 
 
@@ -229,8 +231,9 @@ def planned(
 
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
-    if warm is not None:
-        cut = _unseen(cut, name, warm.known(corpus.users, corpus.histories), chosen.training.replay)
+    known = None if warm is None else warm.known(corpus.users, corpus.histories)
+    if known is not None:
+        cut = _unseen(cut, name, known, chosen.training.replay)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
@@ -238,7 +241,8 @@ def planned(
     inputs = user_inputs(features, histories, corpus.user_table, corpus.searches)
     training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
-    return features, inputs, Plan(chosen.model, training, Holdout(name, share, cut, seed), validate, refit, warm=warm)
+    held = Holdout(name, share, cut, seed)
+    return features, inputs, Plan(chosen.model, training, held, validate, refit, warm=warm, known=known)
 
 
 def _unseen(cut: Split, name: HoldoutName, known: "Int64", replay: float) -> Split:
