@@ -16,14 +16,16 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, ratio, speed
+from benchmarks._rivals.contest import ROOT, Entry, System, compete, cpu_speed, ratio, speed
 from benchmarks._rivals.environment import environment
 from benchmarks._rivals.program import Figures, Task
+from evaluation.plots import Line, lines, svg_file
 
 PLAIN, DEFAULT = System("ours", "ours", "plain", 3.5), System("ours, default", "ours", "default", 3.5)
 ADAM = System("Keras, Adam", "keras_fit", "adam", 8)
@@ -154,6 +156,20 @@ def ratios(sizes: dict[int, list[Entry]]) -> dict[str, dict[int, float | None]]:
     return found
 
 
+def picture(results: list[dict[str, Any]], to: Path) -> None:
+    """CPU microseconds an example of each system against the catalogue's size."""
+    measured = [result for result in results if "skipped" not in result]
+    series = []
+    for name in dict.fromkeys(result["system"] for result in measured):
+        own = [result for result in measured if result["system"] == name]
+        cost = [1e6 / result["examples_per_cpu_second"] for result in own]
+        series.append(Line(name, [float(result["items"]) for result in own], cost))
+    figure = lines(series, "items in the catalogue", "CPU microseconds an example", log=True)
+    to.mkdir(parents=True, exist_ok=True)
+    what = "CPU microseconds of training an example against the number of items in the catalogue"
+    (to / "cost-by-items.svg").write_bytes(svg_file(figure, what))
+
+
 def _median(entry: Entry, figure: Any) -> float | None:
     return entry.median(figure) if entry.rounds else None
 
@@ -168,7 +184,7 @@ def ratio_table(found: dict[str, dict[int, float | None]], sizes: list[int]) -> 
 
 
 def main() -> int:
-    """Print a table for each size, then the ratios, then one line of JSON."""
+    """Print a table for each size, then the ratios, draw the picture, print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds, not all systems: under a minute")
     parser.add_argument("--items", type=int, nargs="+", help=f"catalogue sizes (default: {SIZES})")
@@ -177,6 +193,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="steps of a round (default: 10)")
     parser.add_argument("--batch-examples", type=int, default=4096, help="examples of a batch (default: 4096)")
     parser.add_argument("--memory", type=float, default=20, help="GiB that a system may take (default: 20)")
+    parser.add_argument("--to", type=Path, default=ROOT / "work" / "training", help="folder for the picture")
     arguments = parser.parse_args()
     quick = arguments.quick
     arguments.rounds = arguments.rounds or (2 if quick else 5)
@@ -190,6 +207,7 @@ def main() -> int:
     console.print(ratio_table(found, list(sizes)))
     shapes = next(iter(sizes.values()))[0].task.shapes
     results = [facts(entry) for entries in sizes.values() for entry in entries]
+    picture(results, arguments.to)
     document = {"benchmark": "training", **shapes, "rounds": arguments.rounds, "results": results, "ratios": found}
     sys.stdout.write(json.dumps(document) + "\n")
     return 0

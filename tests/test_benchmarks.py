@@ -14,6 +14,7 @@ from benchmarks._rivals.products import products
 from benchmarks._rivals.program import Task, steps_within
 from benchmarks._rivals.world import World, examples, make
 from benchmarks.sasrec import best, equal_accuracy, until
+from benchmarks.training import picture
 from evaluation.metrics import by_user
 from evaluation.ranking import rank
 from watchnext.histories import Histories
@@ -114,6 +115,16 @@ def test_an_environment_that_cannot_be_made_is_an_error_that_names_the_lock(
 def test_locks_of_the_environments_are_there() -> None:
     for lock in ("benchmark-tfrs", "benchmark-sasrec"):
         assert (contest.ROOT / "requirements" / f"{lock}.txt").is_file()
+
+
+def test_the_picture_of_costs_has_who_was_measured(tmp_path: Path) -> None:
+    results = [{"system": "a", "items": items, "examples_per_cpu_second": n} for items, n in ((10, 5), (100, 2))]
+    picture([*results, {"system": "b", "items": 10, "skipped": "too large"}], tmp_path / "new")
+    drawn = (tmp_path / "new" / "cost-by-items.svg").read_text()
+    assert ">a<" in drawn
+    assert ">b<" not in drawn
+    assert ">200000<" in drawn, "a fifth of a second is so many microseconds"
+    assert ">500000<" in drawn
 
 
 def test_lists_are_judged_by_the_places_of_their_items() -> None:
