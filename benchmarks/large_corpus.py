@@ -21,9 +21,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from model.assembly import TrainingData
 from model.batches import BatchBuilder
 from model.buffers import BLOCK, BLOCKS
-from model.fit import TrainingData
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories

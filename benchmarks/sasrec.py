@@ -36,11 +36,13 @@ from corpus.corpus import Corpus
 from corpus.ingest import ingest
 from corpus.options import IngestOptions
 from evaluation.plots import Line, lines, svg_file
-from model.fit import METRIC, TrainingData, fit
+from model.assembly import TrainingData
+from model.fit import METRIC, fit
 from watchnext.cli.train import planned
-from watchnext.config import Preset, RunOptions, changed, preset
+from watchnext.config import RunOptions
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int64
+from watchnext.presets import Preset, changed, preset
 from watchnext.split import HoldoutName, Split, split
 from watchnext.tower import UserTower
 

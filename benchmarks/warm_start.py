@@ -37,10 +37,11 @@ from model.warm import WarmStart, old_numbers
 from simulation.clock import START
 from simulation.config import WorldConfig
 from simulation.write import simulate
-from watchnext.config import Preset, RunOptions, changed, preset
+from watchnext.config import RunOptions
 from watchnext.export import Export, write_export
 from watchnext.features import FeatureSpec, Float32
 from watchnext.inputs import UserInputs, user_inputs
+from watchnext.presets import Preset, changed, preset
 from watchnext.split import Ask, Split, split
 from watchnext.tower import UserTower
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.assembly import AnyPrepared
 from model.huffman import Paths
 from model.item_features import TouchedFeatures
 from model.prepare import Prepared
@@ -32,7 +33,7 @@ class FailedBatch(NamedTuple):
     """Its number in the epoch, from 0 on."""
     loss: float
     gradient_norm: float
-    batch: Prepared
+    batch: AnyPrepared
 
 
 def failed(loss: float, gradient_norm: float, items: int) -> bool:

@@ -3,28 +3,21 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from rich.progress import Progress as ProgressBar
 
-from model.batches import BatchBuilder, Epoch
-from model.buffers import cut_blocks
+from model.assembly import AnyPrepared, AnyTrainer, Batches, Builder, Config, Start, TrainingData, assembled
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
 from model.failure import FILE, FailedBatch, failed, failure
-from model.huffman import HuffmanTree
-from model.network import Network
 from model.prefetch import prefetch
-from model.prepare import Prepared, Preparer
-from model.sampler import NegativeSampler
-from model.step import Trainer
 from model.telemetry import Telemetry
 from model.warm import beside_export
-from watchnext.config import ModelConfig, RunOptions, TrainingConfig
-from watchnext.errors import TrainingError, UsageError
-from watchnext.features import FeatureSpec, Float32
-from watchnext.histories import Int64, spans
-from watchnext.inputs import UserInputs
-from watchnext.item_features import ItemBags
+from watchnext.config import FitConfig, ModelConfig, RunOptions
+from watchnext.errors import UsageError
+from watchnext.features import Float32
+from watchnext.histories import Int64
 from watchnext.tower import UserTower
 
 METRIC = "ndcg@10"
@@ -54,35 +47,6 @@ Validate = Callable[[Float32, UserTower], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """What a network is fitted to.
-
-    Args:
-        inputs: histories and everything else that is known of users.
-        ends: [users + 1] how many watches of each user training may see.
-        items: items in the vocabulary.
-        bags: features of items, see `ModelConfig.item_features`.
-        known: [users + 1] how many of them an earlier training has learned; None for none.
-    """
-
-    inputs: UserInputs
-    ends: Int64
-    items: int
-    features: FeatureSpec
-    bags: ItemBags | None = None
-    known: Int64 | None = None
-
-    def counts(self) -> Int64:
-        """[items + 1] watches of each item that training may see."""
-        h, counts = self.inputs.histories, np.zeros(self.items + 1, np.int64)
-        for block in cut_blocks(h.offsets):
-            begin = np.asarray(h.offsets[slice(*block)])
-            _, places = spans(begin - begin[0], begin - begin[0] + self.ends[slice(*block)])
-            np.add.at(counts, h.items[begin[0] : h.offsets[block.last]][places], 1)
-        return counts
-
-
-@dataclass(frozen=True)
 class Fitted:
     """The best epoch's weights, what validation said of them, and what a warm start from them needs beside them."""
 
@@ -98,12 +62,12 @@ class Fitted:
 class Run:
     """One run of the loop. `fit` is the way in."""
 
-    config: TrainingConfig
+    config: FitConfig
     store: CheckpointStore
     validate: Validate | None
-    trainer: Trainer
-    builder: BatchBuilder
-    prepare: Preparer
+    trainer: AnyTrainer
+    builder: Builder
+    prepare: Callable[[Any, int, int], AnyPrepared]
     telemetry: Telemetry
     optimizer_state: bool = False
     hooks: Hooks = field(default_factory=Hooks)
@@ -119,7 +83,7 @@ class Run:
             self.save()
             self.hooks.epoch(self.progress.epoch, dict(self.progress.best_metrics))
 
-    def _epoch(self, epoch: Epoch, options: RunOptions, bar: ProgressBar) -> None:
+    def _epoch(self, epoch: Batches, options: RunOptions, bar: ProgressBar) -> None:
         start = self.progress.batch
         task = bar.add_task(self._title(), total=self.builder.expected, completed=start)
         saved = time.monotonic()
@@ -139,11 +103,11 @@ class Run:
             self.hooks.step()
         bar.remove_task(task)
 
-    def _prepared(self, epoch: Epoch, start: int) -> Iterator[Prepared]:
+    def _prepared(self, epoch: Batches, start: int) -> Iterator[AnyPrepared]:
         number = self.progress.epoch
         return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
 
-    def _check(self, loss: float, norm: float, batch: Prepared) -> None:
+    def _check(self, loss: float, norm: float, batch: AnyPrepared) -> None:
         if failed(loss, norm, self.trainer.network.items):
             p = self.progress
             file = self.store.folder / FILE.format(p.step + 1)
@@ -206,13 +170,13 @@ def averaged(average: Arrays, new: Arrays, most: float, epoch: int) -> Arrays:
 def fit(
     data: TrainingData,
     model: ModelConfig,
-    config: TrainingConfig,
+    config: Config,
     options: RunOptions,
     bar: ProgressBar,
     validate: Validate | None = None,
     fingerprint: str = "",
     hooks: Hooks | None = None,
-    start: Callable[[Trainer], Arrays] | None = None,
+    start: Start | None = None,
 ) -> Fitted:
     """Fit a network.
 
@@ -226,28 +190,17 @@ def fit(
     Raises TrainingError where there is nothing to learn from or the loss is not finite any more, UsageError where
     an unfinished run is in the way and `options.resume` is not set.
     """
-    counts = data.counts()
-    sampler = NegativeSampler.of(counts, config)
-    builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config, known=data.known)
-    if not builder.examples:
-        if data.known is not None:
-            raise TrainingError("corpus", "no watch that the earlier export has not learned", "Ingest newer watches.")
-        raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")
-    tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
-    network = Network(model, data.features, data.items, config.seed, tree, data.bags)
-    trainer = Trainer(network, config)
-    if start is not None:
-        trainer.set_arrays(start(trainer))
-    network.forget(np.flatnonzero(counts == 0))
+    parts = assembled(data, model, config, start)
+    network = parts.trainer.network
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
     run = Run(
         config,
         CheckpointStore(options.checkpoints, identity),
         validate,
-        trainer,
-        builder,
-        Preparer(sampler, model, data.features, data.inputs, tree, data.bags),
-        Telemetry(options.logs, trainer),
+        parts.trainer,
+        parts.builder,
+        parts.prepare,
+        Telemetry(options.logs, parts.trainer),
         options.optimizer_state,
         hooks or Hooks(),
     )
@@ -266,7 +219,7 @@ def fit(
         network.tower(),
         run.progress.best_epoch + 1,
         dict(run.progress.best_metrics),
-        counts,
+        parts.counts,
         beside_export(run.best, model),
     )
 

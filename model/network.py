@@ -13,6 +13,7 @@ import tensorflow as tf
 from model import encoders
 from model.hierarchical import linear_item_vectors
 from model.huffman import HuffmanTree
+from model.parameters import Parameters, blocks, normal, normal_table, read
 from watchnext.config import ModelConfig
 from watchnext.encoders import GAPS, parts
 from watchnext.features import GAP_BUCKETS, POWERS, REALS, FeatureSpec, Float32
@@ -23,17 +24,13 @@ from watchnext.tower import UserTower, uses_context, uses_example_age, uses_sear
 Tensor = Any
 Dense = dict[str, Tensor]
 
-TABLE, DENSE = "table/", "dense/"
-"""What the names of tables, of which a step touches few rows, and of dense weights begin with."""
 FEATURES = "_features"
 """What the names of tables with features of items end with, after that of the items' table."""
-BLOCK = 1 << 16
-"""Rows of a table that are initialised or read at a time."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
 
 
-class Network:
+class Network(Parameters):
     """Parameters as TensorFlow variables, and the functions of them that training needs.
 
     Args:
@@ -56,15 +53,15 @@ class Network:
         rng = np.random.default_rng([seed, 3])
         shape, std = (items + 1, config.dim), config.dim**-0.5
         names = ["item"] if config.tied else ["watched"] if tree else ["watched", "item"]
-        self.tables = {name: _normal_table(rng, shape, config.init_scale * std, name) for name in names}
+        self.tables = {name: normal_table(rng, shape, config.init_scale * std, name) for name in names}
         if bags:
             none = tf.zeros([len(bags.vocabulary) + 1, config.dim])
             self.tables |= {name + FEATURES: tf.Variable(none, name=name + FEATURES) for name in names}
         if uses_searches(config, features):
             shape = (features.search_tokens + 1, config.dim)
-            self.tables["search"] = _normal_table(rng, shape, std, "search")
+            self.tables["search"] = normal_table(rng, shape, std, "search")
         if tree:
-            self.tables["node"] = _normal_table(rng, (tree.inner + 1, config.dim), std, "node")
+            self.tables["node"] = normal_table(rng, (tree.inner + 1, config.dim), std, "node")
         elif config.bias:
             self.tables["item_bias"] = tf.Variable(tf.zeros([items + 1, 1]), name="item_bias")
         self.dense = {name: tf.Variable(value, name=name) for name, value in self._initial_dense(rng).items()}
@@ -78,15 +75,15 @@ class Network:
             values[GAPS] = np.zeros((GAP_BUCKETS, config.dim), np.float32)
         if uses_context(config, self.features):
             for name, known in (("country", self.features.countries), ("device", self.features.devices)):
-                values[name] = _normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
+                values[name] = normal(rng, (len(known) + 1, CONTEXT_DIM), 0.1)
             width += 2 * CONTEXT_DIM + REALS
         if uses_example_age(config, self.features):
             width += POWERS
         for layer, units in enumerate(config.tower):
-            values[f"kernel_{layer}"] = _normal(rng, (width, units), (2 / width) ** 0.5)  # He et al. 2015
+            values[f"kernel_{layer}"] = normal(rng, (width, units), (2 / width) ** 0.5)  # He et al. 2015
             values[f"bias_{layer}"] = np.zeros(units, np.float32)
             width = units
-        values["kernel_out"] = _normal(rng, (width, config.dim), width**-0.5)
+        values["kernel_out"] = normal(rng, (width, config.dim), width**-0.5)
         values["bias_out"] = np.zeros(config.dim, np.float32)
         if config.residual:
             values["residual"] = np.full(parts(config), 1 / parts(config), np.float32)
@@ -155,22 +152,6 @@ class Network:
             u += sum(dense["residual"][i] * part for i, part in enumerate(tf.split(state, parts(config), 1)))
         return scaled(config, u) / (config.temperature if config.similarity == "cosine" else 1.0)
 
-    def variables(self) -> dict[str, Tensor]:
-        """All trained variables by name."""
-        return {
-            **{TABLE + n: v for n, v in self.tables.items()},
-            **{DENSE + n: v for n, v in self.dense.items()},
-        }
-
-    def arrays(self) -> dict[str, Float32]:
-        """Copies of all trained values, for `set_arrays`."""
-        return {name: read(variable) for name, variable in self.variables().items()}
-
-    def set_arrays(self, arrays: dict[str, Float32]) -> None:
-        """Set all trained values."""
-        for name, variable in self.variables().items():
-            write(variable, arrays[name])
-
     def tower(self) -> UserTower:
         """The current weights as the numpy tower."""
         weights = {name: variable.numpy() for name, variable in self.dense.items()}
@@ -198,41 +179,9 @@ class Network:
     def _composed(self, name: str) -> Iterator[tuple[Int64, Float32]]:
         """Numbers of items, block by block, and their embeddings in a table with what features add to them."""
         features = read(self.tables[name + FEATURES]) if self.bags else None
-        for rows in _blocks(self.items + 1):
+        for rows in blocks(self.items + 1):
             own = tf.gather(self.tables[name], rows).numpy()
             yield rows, own if self.bags is None or features is None else own + self.bags.sums(features, rows)
-
-    def forget(self, items: Int64) -> None:
-        """Set the embeddings of some items to zero: of those that training does not see nothing is learned."""
-        for name in {self.watched, "item"} & self.tables.keys():
-            for start in range(0, len(items), BLOCK):
-                rows = items[start : start + BLOCK]
-                self.tables[name].scatter_update(tf.IndexedSlices(tf.zeros([len(rows), self.config.dim]), rows))
-
-
-def read(variable: Tensor) -> np.ndarray:
-    """A copy of a variable's values, read in blocks: TensorFlow keeps the memory of whole tables that it reads."""
-    if not variable.shape.rank or variable.shape[0] <= BLOCK:
-        return np.asarray(variable.numpy())
-    values = np.empty(variable.shape, variable.dtype.as_numpy_dtype)
-    for rows in _blocks(len(values)):
-        values[rows] = tf.gather(variable, rows).numpy()
-    return values
-
-
-def write(variable: Tensor, values: np.ndarray) -> None:
-    """Set a variable's values, block by block as `read`."""
-    if variable.shape != values.shape:
-        raise ValueError(f"values of shape {values.shape} for a variable of shape {variable.shape}")
-    if not variable.shape.rank or variable.shape[0] <= BLOCK:
-        variable.assign(values)
-        return
-    for rows in _blocks(len(values)):
-        variable.scatter_update(tf.IndexedSlices(values[rows], rows))
-
-
-def _blocks(rows: int) -> Iterator[Int64]:
-    return (np.arange(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
 def scaled(config: ModelConfig, vectors: Tensor) -> Tensor:
@@ -265,17 +214,3 @@ def dropout_factors(config: ModelConfig, rate: float, sizes: tuple[int, int], se
         bytes_ = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[: rows * columns]
         factors.append(tf.reshape(tf.cast(bytes_ >= least, tf.float32) * (256 / (256 - least)), [rows, columns]))
     return factors
-
-
-def _normal_table(rng: np.random.Generator, shape: tuple[int, int], std: float, name: str) -> Tensor:
-    """A variable with the values of `_normal`, drawn block by block, so that there is never a second copy."""
-    table = tf.Variable(tf.zeros(shape), name=name)
-    for rows in _blocks(shape[0]):
-        table.scatter_update(tf.IndexedSlices(_normal(rng, (len(rows), shape[1]), std), rows))
-    return table
-
-
-def _normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> Float32:
-    values: Float32 = rng.standard_normal(shape, np.float32)
-    values *= np.float32(std)
-    return values

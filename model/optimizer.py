@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from watchnext.config import TrainingConfig
+from watchnext.config import FitConfig
 
 Tensor = Any
 
@@ -17,7 +17,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 ADAGRAD_START = 0.1
 
 
-def slots(config: TrainingConfig, variable: Tensor, table: bool = False) -> list[Tensor]:
+def slots(config: FitConfig, variable: Tensor, table: bool = False) -> list[Tensor]:
     """The optimizer's state for a variable: two moments for Adam, one sum of squares for Adagrad.
 
     Args:
@@ -32,11 +32,12 @@ def slots(config: TrainingConfig, variable: Tensor, table: bool = False) -> list
 
 
 def update(
-    config: TrainingConfig, step: Tensor, value: Tensor, state: list[Tensor], gradient: Tensor
+    config: FitConfig, rate: Tensor, step: Tensor, value: Tensor, state: list[Tensor], gradient: Tensor
 ) -> list[Tensor]:
     """One step of the optimizer.
 
     Args:
+        rate: the learning rate.
         step: scalar float, 1 for the first step.
         value, gradient: any shape.
         state: the tensors of `slots` or the same rows of them; where the squares' shape is [rows, 1], they are means
@@ -51,8 +52,8 @@ def update(
         squared = tf.reduce_mean(squared, -1, keepdims=True)
     if config.optimizer in {"adagrad", "rowwise_adagrad"}:
         total = state[0] + squared
-        return [value - config.learning_rate * gradient / (tf.sqrt(total) + EPSILON), total]
+        return [value - rate * gradient / (tf.sqrt(total) + EPSILON), total]
     mean = BETA_1 * state[0] + (1 - BETA_1) * gradient
     square = BETA_2 * state[1] + (1 - BETA_2) * squared
-    rate = config.learning_rate * tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+    rate *= tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
     return [value - rate * mean / (tf.sqrt(square) + EPSILON), mean, square]

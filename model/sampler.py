@@ -25,20 +25,63 @@ class Negatives(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NegativeSampler:
-    """Draws item numbers with replacement, each with probability proportional to count^exponent, or takes all once.
+class Noise:
+    """Draws item numbers with replacement, each with probability proportional to count^exponent.
 
-    Items that training never saw are never drawn. Paper, section 3.1: "sample negative classes from the background
-    distribution and then correct for this sampling via importance weighting". With a share of the negatives drawn
-    from the labels of the batch, which follow the counts themselves, Q is the mixture of both.
+    Items that training never saw are never drawn.
+
+    Args:
+        probabilities: [items + 1] of each item.
+    """
+
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, counts: Int64, exponent: float) -> Self:
+        """The distribution for watch counts: [items + 1], row 0 ignored. Raises TrainingError where all are 0.
+
+        >>> Noise.of(np.array([0, 3, 1]), 1.0).probabilities.tolist()
+        [0.0, 0.75, 0.25]
+        """
+        seen = seen_counts(counts)
+        weights = np.where(seen > 0, np.maximum(seen, 1.0) ** exponent, 0.0)
+        return cls(weights / weights.sum())
+
+    @cached_property
+    def _cumulative(self) -> NDArray[np.float64]:
+        return np.cumsum(self.probabilities)
+
+    def draw(self, rng: np.random.Generator, size: int) -> Int32:
+        """[size] item numbers."""
+        cdf = self._cumulative
+        last = np.searchsorted(cdf, cdf[-1])
+        drawn: Int32 = np.minimum(np.searchsorted(cdf, rng.random(size), side="right"), last).astype(np.int32)
+        return drawn
+
+
+def seen_counts(counts: Int64) -> Int64:
+    """[items + 1] the counts without row 0's. Raises TrainingError where none is left."""
+    seen = np.where(np.arange(len(counts)) > 0, counts, 0)
+    if not seen.any():
+        raise TrainingError("corpus", "no watch to train on", "Ingest a log with more watches a user.")
+    return seen
+
+
+@dataclass(frozen=True)
+class NegativeSampler:
+    """Draws negatives, or takes all items once, and corrects for the drawing.
+
+    Paper, section 3.1: "sample negative classes from the background distribution and then correct for this sampling
+    via importance weighting". With a share of the negatives drawn from the labels of the batch, which follow the
+    counts themselves, Q is the mixture of both.
 
     Args:
         log_q: [items + 1] log of the probability of each item, -inf where it is 0.
-        cdf: [items + 1] cumulative probabilities of what is not drawn from the batch.
+        noise: what is not drawn from the batch.
     """
 
     log_q: Float32
-    cdf: NDArray[np.float64]
+    noise: Noise
     config: TrainingConfig
 
     @classmethod
@@ -49,14 +92,10 @@ class NegativeSampler:
         >>> np.exp(sampler.log_q).round(2).tolist()
         [0.0, 0.75, 0.25]
         """
-        seen = np.where(np.arange(len(counts)) > 0, counts, 0)
-        if not seen.any():
-            raise TrainingError("corpus", "no watch to train on", "Ingest a log with more watches a user.")
-        weights = np.where(seen > 0, np.maximum(seen, 1.0) ** config.noise_exponent, 0.0)
-        background = weights / weights.sum()
-        q = (1 - config.in_batch) * background + config.in_batch * seen / seen.sum()
+        seen, noise = seen_counts(counts), Noise.of(counts, config.noise_exponent)
+        q = (1 - config.in_batch) * noise.probabilities + config.in_batch * seen / seen.sum()
         with np.errstate(divide="ignore"):
-            return cls(np.log(q).astype(np.float32), np.cumsum(background), config)
+            return cls(np.log(q).astype(np.float32), noise, config)
 
     def draw(self, labels: Int32, epoch: int, batch: int) -> Negatives:
         """Negatives for the labels of a batch (0 is padding); the same for the same seed, epoch, batch and labels."""
@@ -64,9 +103,7 @@ class NegativeSampler:
             items = self._seen if self.config.loss == "full" else self._seen[:0]
             return Negatives(items, np.zeros(len(items), np.float32), np.zeros(len(labels), np.float32))
         rng = np.random.default_rng([self.config.seed, 2, epoch, batch])
-        uniform = rng.random(self.config.negatives)
-        last = np.searchsorted(self.cdf, self.cdf[-1])
-        items = np.minimum(np.searchsorted(self.cdf, uniform, side="right"), last).astype(np.int32)
+        items = self.noise.draw(rng, self.config.negatives)
         true = labels[labels > 0]
         borrowed = round(self.config.in_batch * len(items)) if len(true) else 0
         items[:borrowed] = rng.choice(true, borrowed)

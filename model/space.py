@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from watchnext.config import ModelConfig, Preset, TrainingConfig, changed, text_of
+from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import UsageError
+from watchnext.presets import Preset, changed, text_of
 
 Space = dict[str, BaseDistribution]
 

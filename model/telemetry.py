@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from model.prepare import Prepared
-from model.step import Trainer
+from model.assembly import AnyPrepared, AnyTrainer
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Telemetry:
         folder: of the log; None tells nothing.
     """
 
-    def __init__(self, folder: Path | None, trainer: Trainer) -> None:
+    def __init__(self, folder: Path | None, trainer: AnyTrainer) -> None:
         self.folder, self.trainer = folder, trainer
         self.told = {"step": 0, "epoch": 0}
         self.writer: Any = None
@@ -79,7 +78,7 @@ class Telemetry:
             self._work()
             begin = self.mark
 
-    def step(self, step: int, epoch: int, loss: float, gradient_norm: float, batch: Prepared) -> None:
+    def step(self, step: int, epoch: int, loss: float, gradient_norm: float, batch: AnyPrepared) -> None:
         """Take note of a step, numbered from 1 on as the epoch is; every `EVERY`th is told."""
         if self.touched is None:
             return

@@ -1,6 +1,5 @@
 """From a corpus to an export: fit with early stopping, fit again on everything if asked, compute all user vectors."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -8,11 +7,11 @@ import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
-from model.checkpoint import Arrays, CheckpointStore
-from model.fit import Fitted, Hooks, TrainingData, Validate, fit
-from model.step import Trainer
+from model.assembly import Config, Start, TrainingData
+from model.checkpoint import CheckpointStore
+from model.fit import Fitted, Hooks, Validate, fit
 from model.warm import WarmStart
-from watchnext.config import ModelConfig, RunOptions, TrainingConfig
+from watchnext.config import ModelConfig, RunOptions
 from watchnext.export import Export, ExportManifest
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Int64
@@ -50,7 +49,7 @@ class Plan:
     """
 
     model: ModelConfig
-    training: TrainingConfig
+    training: Config
     holdout: Holdout
     validate: Validate | None
     refit: bool = False
@@ -59,7 +58,7 @@ class Plan:
     known: Int64 | None = None
 
     @property
-    def start(self) -> Callable[[Trainer], Arrays] | None:
+    def start(self) -> Start | None:
         """The values and the optimizer's state that training starts with."""
         return None if self.warm is None else self.warm.state
 

@@ -19,8 +19,9 @@ from pydantic import Field
 
 from model.fit import METRIC, Stopped
 from model.space import Space, drawn, position
-from watchnext.config import Closed, Preset, changed
+from watchnext.config import Closed
 from watchnext.errors import TrainingError, UsageError, WatchnextError
+from watchnext.presets import Preset, changed
 
 MOST_RETRIES = 2
 """A trial that was interrupted so often without an epoch more is given up: it may be what ends the process."""

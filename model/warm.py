@@ -12,14 +12,17 @@ from typing import Self
 import numpy as np
 
 from model.checkpoint import Arrays
-from model.network import DENSE, FEATURES, TABLE, Network
-from model.step import STEP, Trainer, slot_name
-from watchnext.config import ModelConfig, TrainingConfig, text_of
+from model.network import FEATURES, Network
+from model.parameters import DENSE, TABLE
+from model.step import Trainer
+from model.trainer import STEP, slot_name
+from watchnext.config import FitConfig, ModelConfig
 from watchnext.errors import UsageError
 from watchnext.export import OPTIMIZER, Export, open_optimizer
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int32, Int64
 from watchnext.item_features import item_bags
+from watchnext.presets import text_of
 from watchnext.release import export_in
 from watchnext.split import split
 from watchnext.tower import uses_context, uses_example_age, uses_searches
@@ -65,7 +68,7 @@ class WarmStart:
         """Of the export."""
         return self.export.manifest.checksum
 
-    def keeps_optimizer(self, config: TrainingConfig) -> bool:
+    def keeps_optimizer(self, config: FitConfig) -> bool:
         """Whether the export has the state of the optimizer that trains now; another one begins anew."""
         about = self.export.manifest
         return OPTIMIZER in about.files and about.training.optimizer == config.optimizer

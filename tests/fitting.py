@@ -10,7 +10,8 @@ import numpy as np
 from rich.progress import Progress
 
 from evaluation.protocol import Validator
-from model.fit import Fitted, TrainingData, fit
+from model.assembly import TrainingData
+from model.fit import Fitted, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories

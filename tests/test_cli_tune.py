@@ -61,7 +61,7 @@ def test_a_bad_preset_is_bettered_and_the_settings_are_trained_with(corpus: Path
     assert trained["ndcg@10"] == pytest.approx(other["metrics"]["ndcg@10"], abs=0.02)
     learning_rate = Export.open(tmp_path / "export").manifest.training.learning_rate
     assert f"learning_rate={learning_rate}" in found["settings"]
-    with pytest.raises(UsageError, match="--preset: got 'youtube2016' beside settings for 'default'"):
+    with pytest.raises(UsageError, match="--model: got 'youtube2016' beside settings for 'default'"):
         run("train", corpus, "--to", tmp_path / "other", "--preset", "youtube2016", *options)
 
 

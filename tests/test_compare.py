@@ -22,8 +22,9 @@ from evaluation.training import TrainingCounts
 from tests.commands import run, run_json
 from watchnext.cli.cell import KS, Job
 from watchnext.cli.compare import make_job, run_cells
-from watchnext.config import PRESETS, TrainingConfig
+from watchnext.config import TrainingConfig
 from watchnext.errors import UsageError
+from watchnext.presets import PRESETS
 from watchnext.split import split
 
 MODELS = ("--model", "popularity", "--model", "item-knn")

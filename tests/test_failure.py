@@ -64,13 +64,13 @@ def test_a_bad_batch_is_kept_and_does_it_again(tmp_path: Path, monkeypatch: pyte
 def test_a_gradient_that_is_not_finite_counts_before_the_loss_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Trainer._gradients
+    real = Trainer.gradients
 
     def broken(self: Trainer, batch: Prepared, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         loss, gradients = real(self, batch, values)
         return loss, {**gradients, "dense/bias_out": gradients["dense/bias_out"] / 0.0}
 
-    monkeypatch.setattr(Trainer, "_gradients", broken)
+    monkeypatch.setattr(Trainer, "gradients", broken)
     with pytest.raises(TrainingError, match="in step 1"):
         train_on_circle(tmp_path)
     (file,) = tmp_path.glob("failed-step-*.npz")

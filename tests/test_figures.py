@@ -17,9 +17,9 @@ from simulation.config import WorldConfig
 from simulation.write import simulate
 from watchnext.cli.compare import make_job
 from watchnext.cli.study import figure4, figure6
-from watchnext.config import changed, preset
 from watchnext.errors import UsageError
 from watchnext.histories import Histories
+from watchnext.presets import changed, preset
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from watchnext.config import PRESETS, ModelConfig, TrainingConfig, changed, preset
+from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import CorruptError, UsageError
 from watchnext.files import MANIFEST, Manifest, atomic_folder, write_atomic
+from watchnext.presets import PRESETS, changed, preset
 
 
 class Note(Manifest):
@@ -147,6 +148,7 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
 def test_settings_are_changed_by_name_and_typed() -> None:
     new = changed(preset("default"), ["dim=32", "tower=64,16", "tied=false", "examples_per_user=none", "seed=3"])
     assert (new.model.dim, new.model.tower, new.model.tied) == (32, (64, 16), False)
+    assert isinstance(new.training, TrainingConfig)
     assert (new.training.examples_per_user, new.training.seed) == (None, 3)
     assert changed(preset("default"), ["tower="]).model.tower == ()
 

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from evaluation.protocol import evaluate
 from evaluation.scorers import Popularity, VectorScorer
 from evaluation.training import TrainingCounts
+from model.assembly import TrainingData
 from model.batches import BatchBuilder
-from model.fit import TrainingData, averaged, fit
+from model.fit import averaged, fit
 from model.network import Network
 from model.prepare import Preparer
 from model.sampler import NegativeSampler
@@ -168,7 +169,7 @@ def test_tables_of_many_blocks_are_drawn_read_and_written_as_a_whole(
     whole = Network(model, FeatureSpec(), 100, seed=3)
     before = {name: variable.numpy() for name, variable in whole.variables().items()}
     vectors = whole.item_vectors()
-    monkeypatch.setattr("model.network.BLOCK", 7)
+    monkeypatch.setattr("model.parameters.BLOCK", 7)
     blocks = Network(model, FeatureSpec(), 100, seed=3)
     assert all(np.array_equal(variable.numpy(), before[name]) for name, variable in blocks.variables().items())
     assert np.allclose(blocks.item_vectors(), vectors, atol=1e-6)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from model.fit import Fitted, TrainingData, fit
+from model.assembly import TrainingData
+from model.fit import Fitted, fit
 from tests.fitting import ITEMS, MODEL, TRAINING, circle
 from watchnext.config import ModelConfig, RunOptions
 from watchnext.encoders import DECAY_LOGITS, decays

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.progress import Progress
 
-from model.fit import Fitted, TrainingData, fit
+from model.assembly import TrainingData
+from model.fit import Fitted, fit
 from model.item_features import TouchedFeatures, composed
 from watchnext.catalogue import ITEM_SCHEMA
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig

@@ -152,13 +152,13 @@ def test_adam_and_adagrad_by_hand() -> None:
     value, gradient, step = tf.constant([1.0]), tf.constant([0.5]), tf.constant(1.0)
     adam = TrainingConfig(optimizer="adam", learning_rate=0.1)
     zero = [tf.constant([0.0]), tf.constant([0.0])]
-    new, *state = update(adam, step, value, zero, gradient)
+    new, *state = update(adam, adam.learning_rate, step, value, zero, gradient)
     assert new.numpy() == pytest.approx([0.9], rel=1e-5)  # the first step of Adam has the size of the rate
     assert state[0].numpy() == pytest.approx([0.05])
     assert state[1].numpy() == pytest.approx([0.00025])
     adagrad = TrainingConfig(optimizer="adagrad", learning_rate=0.1)
     (start,) = slots(adagrad, tf.Variable([1.0]))
-    new, *state = update(adagrad, step, value, [start], gradient)
+    new, *state = update(adagrad, adagrad.learning_rate, step, value, [start], gradient)
     assert state[0].numpy() == pytest.approx([0.35])
     assert new.numpy() == pytest.approx([1 - 0.1 * 0.5 / math.sqrt(0.35)])
 
@@ -169,11 +169,11 @@ def test_rowwise_adagrad_by_hand() -> None:
     value, gradient = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[3.0, -1.0], [0.0, 0.0]])
     (start,) = slots(config, tf.Variable(value), table=True)
     assert start.shape == (2, 1)
-    new, total = update(config, tf.constant(1.0), value, [start], gradient)
+    new, total = update(config, config.learning_rate, tf.constant(1.0), value, [start], gradient)
     assert total.numpy() == pytest.approx(np.array([[5.0], [0.0]]))
     root = math.sqrt(5)
     assert new.numpy() == pytest.approx(np.array([[1 - 0.3 / root, 2 + 0.1 / root], [3, 4]]))
-    again, total = update(config, tf.constant(2.0), new, [total], gradient)
+    again, total = update(config, config.learning_rate, tf.constant(2.0), new, [total], gradient)
     assert total.numpy() == pytest.approx(np.array([[10.0], [0.0]]))
     assert again.numpy()[0, 0] == pytest.approx(1 - 0.3 / root - 0.3 / math.sqrt(10))
 
@@ -183,7 +183,7 @@ def test_rowwise_adam_by_hand() -> None:
     value, gradient = tf.constant([[1.0, 2.0]]), tf.constant([[3.0, -1.0]])
     states = slots(config, tf.Variable(value), table=True)
     assert [tuple(state.shape) for state in states] == [(1, 2), (1, 1)]
-    new, mean, square = update(config, tf.constant(1.0), value, states, gradient)
+    new, mean, square = update(config, config.learning_rate, tf.constant(1.0), value, states, gradient)
     assert mean.numpy() == pytest.approx(np.array([[0.3, -0.1]]))
     assert square.numpy() == pytest.approx(np.array([[0.001 * 5]]))
     # corrected for the start from zero the moments are the gradient and 5
@@ -199,6 +199,7 @@ def test_rowwise_state_is_one_float_a_row_of_tables_and_full_for_dense_weights(r
     gradient = tf.constant([[2.0, -2.0, 2.0, 2.0]] * 3)
     states = [tf.zeros(s.shape) + 0.1 for s in slots(row, variable, table=True)]
     wide = [state + tf.zeros([3, 4]) for state in states]
-    narrow, broad = (update(c, tf.constant(5.0), variable, s, gradient) for c, s in ((row, states), (dense, wide)))
+    rate, step = row.learning_rate, tf.constant(5.0)
+    narrow, broad = (update(c, rate, step, variable, s, gradient) for c, s in ((row, states), (dense, wide)))
     assert narrow[0].numpy() == pytest.approx(broad[0].numpy(), rel=1e-6)
     assert (narrow[-1] + tf.zeros([3, 4])).numpy() == pytest.approx(broad[-1].numpy(), rel=1e-6)

@@ -127,14 +127,14 @@ def batch(rows: list[int], examples: int) -> Prepared:
 def test_the_norm_is_that_of_the_whole_gradient() -> None:
     trainer = Trainer(Network(MODEL, FeatureSpec(), ITEMS, seed=0), TRAINING)
     seen: list[dict[str, Any]] = []
-    real = trainer._gradients
+    real = trainer.gradients
 
     def kept(batch: Prepared, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         loss, gradients = real(batch, values)
         seen.append({name: tf.identity(g) for name, g in gradients.items()})
         return loss, gradients
 
-    trainer._gradients = kept  # type: ignore[method-assign]
+    trainer.gradients = kept  # type: ignore[method-assign]
     trainer._step(next(batches()))  # without tf.function, so that values can be seen
     wanted = np.sqrt(sum(float((g.numpy().astype(np.float64) ** 2).sum()) for g in seen[0].values()))
     assert float(trainer.gradient_norm) == pytest.approx(wanted, rel=1e-5)

@@ -12,8 +12,8 @@ from model.fit import METRIC
 from model.space import DEFAULT, position, space_of
 from model.study import JOURNAL, opened
 from model.tune import FACTS, MOST_FAILURES, MOST_RETRIES, Attempt, Search
-from watchnext.config import PRESETS, Preset, changed, preset
 from watchnext.errors import CorruptError, TrainingError, UsageError
+from watchnext.presets import PRESETS, Preset, changed, preset
 from watchnext.tuned import TunedSettings
 
 BASE = changed(preset("default"), ["learning_rate=1e-4", "epochs=9"])

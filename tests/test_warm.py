@@ -16,20 +16,22 @@ from model.huffman import HuffmanTree
 from model.network import Network
 from model.prepare import Preparer
 from model.sampler import NegativeSampler
-from model.step import STEP, Trainer
+from model.step import Trainer
 from model.train import training_data
+from model.trainer import STEP
 from model.warm import WarmStart, beside_export, known_watches, old_numbers, old_places
 from tests.commands import run, run_json
 from tests.fitting import ITEMS, MODEL, TRAINING, circle
 from tests.worlds import make_export
 from watchnext.cli.train import planned
-from watchnext.config import ModelConfig, TrainingConfig, changed, preset
+from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import CorruptError, TrainingError, UsageError
 from watchnext.export import OPTIMIZER, Export, open_optimizer, write_export
 from watchnext.features import FeatureSpec, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import UserInputs
 from watchnext.item_features import item_bags
+from watchnext.presets import changed, preset
 from watchnext.release import export_in
 from watchnext.vocabulary import Vocabulary
 
@@ -300,6 +302,7 @@ def test_only_what_the_export_has_not_learned_is_trained_on(days: Path) -> None:
     assert plan.validate is not None
     data = training_data(corpus, FeatureSpec(), plan)
     assert data.known is not None
+    assert isinstance(chosen.training, TrainingConfig)
     made = BatchBuilder.of(corpus.histories, data.ends, chosen.model, chosen.training, known=data.known).epoch(0)
     places = np.concatenate([batch.place[batch.weight > 0] for batch in made.batches()])
     assert sorted(places.tolist()) == (corpus.histories.offsets[1:-1] + 6).tolist()

@@ -3,7 +3,7 @@
 Hyper-parameters are stored in every export; run options are not, since they do not change the result.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -114,7 +114,30 @@ class ModelConfig(Closed):
         return self.example_age or self.time_gaps or "uploaded" in self.item_features
 
 
-class TrainingConfig(Closed):
+class FitConfig(Closed):
+    """How any model is fitted, whatever it is."""
+
+    optimizer: Literal["adam", "adagrad", "rowwise_adam", "rowwise_adagrad"] = "adam"
+    """All update only the rows of tables that a batch touched. Floats kept beside each row of a table: `adam` twice
+    its width, `adagrad` its width, `rowwise_adam` its width and one, `rowwise_adagrad` one."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Step size of the optimizer, at the start."""
+    final_rate: Share = 1.0
+    """The learning rate falls linearly, step by step, to this share of it at the end of `epochs`; 1 is constant."""
+    epochs: int = Field(60, ge=1)
+    """Most passes over the corpus; early stopping usually ends before."""
+    averaged: Fraction = 0.85
+    """What is validated and kept is a running average of the weights at the ends of epochs, in which the past weighs
+    this much, less in the first ones; 0 is none (Polyak and Juditsky 1992; Izmailov et al. 2018)."""
+    patience: int = Field(15, ge=1)
+    """Stop when the validation metric has not risen for this many epochs; the best epoch's weights are kept."""
+    validation_users: int = Field(5000, ge=1)
+    """At most this many users, drawn once, are ranked for validation."""
+    seed: int = Field(0, ge=0)
+    """Everything random follows from it."""
+
+
+class TrainingConfig(FitConfig):
     """How the network is fitted. Together with `ModelConfig`, a corpus and a holdout this decides the result."""
 
     loss: Literal["sampled", "full", "hierarchical"] = "sampled"
@@ -142,22 +165,69 @@ class TrainingConfig(Closed):
     drawn anew each epoch, so that it is not forgotten (Robins 1995, rehearsal); 1 is all of them."""
     dropout: Fraction = 0.3
     """Share of watched embeddings (whole watches) and of hidden units left out in training."""
-    optimizer: Literal["adam", "adagrad", "rowwise_adam", "rowwise_adagrad"] = "adam"
-    """All update only the rows of tables that a batch touched. Floats kept beside each row of a table: `adam` twice
-    its width, `adagrad` its width, `rowwise_adam` its width and one, `rowwise_adagrad` one."""
-    learning_rate: float = Field(3e-3, gt=0)
-    """Step size of the optimizer."""
-    epochs: int = Field(60, ge=1)
-    """Most passes over the corpus; early stopping usually ends before."""
-    averaged: Fraction = 0.85
-    """What is validated and kept is a running average of the weights at the ends of epochs, in which the past weighs
-    this much, less in the first ones; 0 is none (Polyak and Juditsky 1992; Izmailov et al. 2018)."""
-    patience: int = Field(15, ge=1)
-    """Stop when the validation metric has not risen for this many epochs; the best epoch's weights are kept."""
-    validation_users: int = Field(5000, ge=1)
-    """At most this many users, drawn once, are ranked for validation."""
-    seed: int = Field(0, ge=0)
-    """Everything random follows from it."""
+
+
+class Word2vecConfig(FitConfig):
+    """word2vec (Mikolov et al. 2013a, b) on histories instead of sentences: item2vec (Barkan and Koenigstein 2016).
+
+    Every item has two vectors: an input vector as the item that is given, an output vector as one that is predicted.
+    """
+
+    dim: int = Field(64, ge=1)
+    """Dimensions of the vectors."""
+    architecture: Literal["skipgram", "cbow"] = "skipgram"
+    """`skipgram` predicts each watch of the window from the one in its middle; `cbow` the one in the middle from the
+    mean of the window."""
+    window: int | None = Field(5, ge=1)
+    """How many watches before and after another are predicted from it; None is the whole history, whose order then
+    means nothing."""
+    dynamic_window: bool = True
+    """Whether each watch's window is drawn from 1 to `window`, so that nearer watches count more, or is fixed."""
+    loss: Literal["negative", "hierarchical"] = "negative"
+    """`negative` sampling, or `hierarchical` softmax over a Huffman tree."""
+    negatives: int = Field(10, ge=1)
+    """Negative sampling: how many negatives a pair counts (2013b: 5 to 20 for small corpora)."""
+    shared_negatives: int = Field(128, ge=1)
+    """Negative sampling: how many are drawn for a batch and shared by all its pairs, each weighing `negatives` of
+    them; more of them estimate the same loss with less noise and take more time."""
+    noise_exponent: float = Field(0.75, ge=0, le=1)
+    """Negatives are drawn from (watch count of the item)^this."""
+    subsampling: float = Field(0.0, ge=0)
+    """Watches of items with a larger share of all watches than this are left out at random, anew in each epoch
+    (2013b, 2.3); 0 keeps all, 0.001 is usual for words."""
+    activation: Literal["linear", "relu", "sigmoid"] = "linear"
+    """What is applied to input vectors, the hidden layer; word2vec has none."""
+    batch_examples: int = Field(1024, ge=1)
+    """Watches of a batch; its window's edges and padding come on top."""
+    vectors: Literal["input", "output", "average"] = "output"
+    """Which vectors are those of the items that are recommended; watched ones always have their input vectors."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """Whether vectors of recommended items and of users are scaled to length 1 before the dot product."""
+    user: Literal["mean", "decay"] = "mean"
+    """The user vector is the `mean` of the input vectors of the last watches, or weighs each `decay` times as much as
+    the one after it."""
+    last: int = Field(5, ge=1)
+    """How many of the last watches the user vector is made of."""
+    decay: float = Field(0.8, gt=0, le=1)
+    """User vectors `decay`: how much a watch weighs against the one after it."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """The tower that makes these user vectors: a linear one, whose weights nobody has trained."""
+        return ModelConfig(
+            dim=self.dim,
+            encoder=self.user,
+            decays=(self.decay,),
+            history=self.last,
+            tower=(),
+            residual=False,
+            tied=False,
+            similarity=self.similarity,
+            temperature=1.0,
+            item_features=(),
+            context=False,
+            searches=False,
+        )
 
 
 class RunOptions(Closed):
@@ -177,72 +247,3 @@ class RunOptions(Closed):
     """Go on from the newest whole checkpoint, or start anew where there is none."""
     progress: bool = True
     """Show a progress bar on standard error."""
-
-
-class Preset(Closed):
-    """A named pair of model and training configuration."""
-
-    model: ModelConfig
-    training: TrainingConfig
-
-
-PRESETS = {
-    "default": Preset(model=ModelConfig(), training=TrainingConfig()),
-    "youtube2016": Preset(
-        model=ModelConfig(
-            dim=256,
-            init_scale=1.0,
-            encoder="mean",
-            tower=(1024, 512),
-            output_relu=True,
-            residual=False,
-            tied=False,
-            similarity="dot",
-            item_features=(),
-            example_age=True,
-        ),
-        training=TrainingConfig(examples_per_user=100, learning_rate=1e-3, averaged=0, patience=5),
-    ),
-}
-"""`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3."""
-
-
-def preset(name: str) -> Preset:
-    """A preset by its name. Raises UsageError for an unknown one."""
-    if name not in PRESETS:
-        raise UsageError("--preset", repr(name), f"Choose one of: {', '.join(PRESETS)}.")
-    return PRESETS[name]
-
-
-def changed(base: Preset, settings: Sequence[str]) -> Preset:
-    """A preset with some settings changed, each given as `name=value`; lists are separated by commas.
-
-    Raises UsageError for an unknown name or an impossible value.
-
-    >>> changed(preset("default"), ["tower=16", "tower=64,32"]).model.tower
-    (64, 32)
-    """
-    values = base.model_dump()
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        group = next((g for g in ("model", "training") if name in values[g]), None)
-        if group is None or not equals:
-            known = ", ".join([*ModelConfig.model_fields, *TrainingConfig.model_fields])
-            raise UsageError("--set", repr(setting), f"Give NAME=VALUE with one of the names: {known}.")
-        many = isinstance(values[group][name], tuple)
-        values[group][name] = tuple(part for part in text.split(",") if part) if many else _none_or(text)
-    model, training = values["model"], values["training"]
-    return Preset(model=ModelConfig.checked(model, model), training=TrainingConfig.checked(training, training))
-
-
-def text_of(value: object) -> str:
-    """A setting's value as `changed` reads it.
-
-    >>> text_of((64, 32)), text_of(True), text_of(None)
-    ('64,32', 'true', 'none')
-    """
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
-
-
-def _none_or(text: str) -> str | None:
-    return None if text == "none" else text

@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from watchnext.catalogue import USER_SCHEMA, Catalogue, open_table, save_table
-from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.config import ModelConfig, TrainingConfig, Word2vecConfig
 from watchnext.errors import CorruptError
 from watchnext.features import FeatureSpec, Float32
 from watchnext.files import Manifest, atomic_folder
@@ -55,7 +55,7 @@ class ExportManifest(Manifest):
     dim: int
     """Dimensions of user and item vectors."""
     model: ModelConfig
-    training: TrainingConfig
+    training: TrainingConfig | Word2vecConfig
     features: FeatureSpec
     holdout: HoldoutName
     """Which watches the model has not seen."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from watchnext.config import ModelConfig
-from watchnext.encoders import encode, last_gaps
+from watchnext.encoders import encode, last_gaps, parts
 from watchnext.features import ContextArrays, FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
 
@@ -27,6 +27,12 @@ def uses_searches(config: ModelConfig, features: FeatureSpec) -> bool:
 def uses_example_age(config: ModelConfig, features: FeatureSpec) -> bool:
     """Whether a tower reads the age of an example."""
     return config.example_age and bool(features.example_age_quantiles)
+
+
+def linear_weights(config: ModelConfig) -> dict[str, Float32]:
+    """The weights of a tower without layers whose user vector is the first part of the encoder's state: its mean."""
+    kernel = np.eye(parts(config) * config.dim, config.dim, dtype=np.float32)
+    return {"kernel_out": kernel, "bias_out": np.zeros(config.dim, np.float32)}
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from watchnext.config import Closed, Preset, changed, preset
+from watchnext.config import Closed
 from watchnext.errors import UsageError
 from watchnext.files import write_atomic
+from watchnext.presets import Preset, changed, preset
 from watchnext.split import HoldoutName
 
 

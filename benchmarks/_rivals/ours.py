@@ -20,11 +20,12 @@ from model.prefetch import prefetch
 from model.prepare import Prepared, Preparer
 from model.sampler import NegativeSampler
 from model.step import Trainer
-from watchnext.config import ModelConfig, Preset, changed, preset
+from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.encoders import parts
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories
 from watchnext.inputs import UserInputs
+from watchnext.presets import Preset, changed, preset
 
 DRAWS = 50
 PLAIN = ("encoder=mean", "residual=false", "similarity=dot", "dropout=0")
@@ -56,6 +57,7 @@ class Ours:
         offsets = np.concatenate([[0, 0], np.cumsum(world.lengths)])
         histories = Histories(world.items, np.arange(len(world.items)), offsets)
         self.task, features = task, FeatureSpec()
+        assert isinstance(chosen.training, TrainingConfig)  # noqa: S101  (the preset's)
         self.sampler = NegativeSampler.of(world.counts, chosen.training)
         builder = BatchBuilder.of(histories, histories.lengths, chosen.model, chosen.training)
         self.epoch = builder.epoch(0)

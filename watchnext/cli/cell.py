@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from evaluation.results import ORACLE, Cell, Cost, ResultStore
 from watchnext.cli.console import progress
 from watchnext.cli.failures import explained
-from watchnext.config import PRESETS, Closed, RunOptions, changed, preset
+from watchnext.config import Closed, RunOptions
+from watchnext.presets import PRESETS, changed, preset
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchnext.cli.console import Json, err, out, report
-from watchnext.config import PRESETS, changed, preset
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
+from watchnext.presets import PRESETS, changed, preset
 from watchnext.split import TESTED
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from rich.table import Table
 from watchnext.cli import evaluate as evaluation
 from watchnext.cli import train as training
 from watchnext.cli.console import out, stages, working
-from watchnext.config import RunOptions, changed, preset
+from watchnext.config import RunOptions
 from watchnext.errors import UsageError, WatchnextError
+from watchnext.presets import changed, preset
 from watchnext.release import ReleaseStore
 
 SHOWN_WATCHES, SHOWN_ITEMS = 5, 10

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, report
-from watchnext.config import PRESETS, preset, text_of
+from watchnext.presets import PRESETS, preset, text_of
 
 
 def settings(

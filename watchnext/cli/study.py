@@ -10,9 +10,10 @@ import typer
 
 from watchnext.cli.compare import make_job, run_cells
 from watchnext.cli.console import Json, out, progress, report
-from watchnext.config import RunOptions, changed, preset
+from watchnext.config import RunOptions
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
+from watchnext.presets import changed, preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from watchnext.cli.console import Json, err, progress, report
-from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
+from watchnext.config import RunOptions, Word2vecConfig
 from watchnext.errors import TrainingError, UsageError
+from watchnext.presets import PRESETS, Preset, changed, preset
 from watchnext.split import TESTED, HoldoutName, Split
 from watchnext.tuned import TunedSettings
 
@@ -27,7 +28,7 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="Folder written by `watchnext ingest`.")] = Path("work/corpus"),
     to: Annotated[Path, typer.Option(help="Folder for the export.")] = Path("work/export"),
     preset_: Annotated[
-        str, typer.Option("--preset", help=f"One of: {', '.join(PRESETS)}.", rich_help_panel=MODEL)
+        str, typer.Option("--model", "--preset", help=f"One of: {', '.join(PRESETS)}.", rich_help_panel=MODEL)
     ] = "default",
     set_: Annotated[
         list[str] | None,
@@ -157,7 +158,7 @@ def _chosen(name: str, settings: Path | None, further: list[str]) -> Preset:
         return changed(preset(name), further)
     tuned = TunedSettings.read(settings)
     if name not in ("default", tuned.preset):
-        raise UsageError("--preset", f"{name!r} beside settings for {tuned.preset!r}", "Leave one of the two out.")
+        raise UsageError("--model", f"{name!r} beside settings for {tuned.preset!r}", "Leave one of the two out.")
     return tuned.chosen(tuple(further))
 
 
@@ -231,8 +232,11 @@ def planned(
 
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
-    known = None if warm is None else warm.known(corpus.users, corpus.histories)
-    if known is not None:
+    known = None
+    if warm is not None:
+        if isinstance(chosen.training, Word2vecConfig):
+            raise UsageError("--warm-from", "a model without warm start", "Leave it out; see also --init-from.")
+        known = warm.known(corpus.users, corpus.histories)
         cut = _unseen(cut, name, known, chosen.training.replay)
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None

@@ -9,9 +9,10 @@ from rich.table import Table
 
 from watchnext.cli.console import Json, out, progress, report
 from watchnext.cli.train import planned
-from watchnext.config import PRESETS, Preset, RunOptions, changed, preset
+from watchnext.config import RunOptions
 from watchnext.errors import UsageError
 from watchnext.files import write_atomic
+from watchnext.presets import Preset, changed, preset
 from watchnext.split import HoldoutName
 from watchnext.tuned import TunedSettings
 
@@ -32,7 +33,7 @@ def tune(
     minutes: Annotated[float, typer.Option(help="How long all trials together may take.")] = 30,
     trials: Annotated[int | None, typer.Option(min=1, help="Also end after so many trials.")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the trials, best.json and trials.svg.")] = Path("work/tune"),
-    preset_: Annotated[str, typer.Option("--preset", help=f"Where to start: {', '.join(PRESETS)}.")] = "default",
+    preset_: Annotated[str, typer.Option("--model", "--preset", help="The network to start from.")] = "default",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Fix a setting of all trials. Repeatable."),
