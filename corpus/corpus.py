@@ -41,7 +41,7 @@ class Counts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows_read: int
-    """Rows of the log; of sequences, watches and broken lines."""
+    """Rows of the log; of sequences and texts, watches and broken lines."""
     rejected: dict[str, int]
     """Malformed rows by reason."""
     below_fraction: int
@@ -111,7 +111,7 @@ class CorpusManifest(Manifest):
     """Users in the vocabulary."""
     counts: Counts
     first_time: int
-    """Time of the earliest watch, seconds since 1970 (a position in sequences)."""
+    """Time of the earliest watch, seconds since 1970 (a position in sequences and texts)."""
     last_time: int
     """Time of the latest watch, likewise."""
     item_table: TableCounts | None
@@ -122,6 +122,11 @@ class CorpusManifest(Manifest):
     """None where no search log was given."""
     options: IngestOptions
     """What it was made with."""
+
+    @property
+    def of_text(self) -> bool:
+        """Whether its items are words and its users lines of a text."""
+        return self.options.format == "text"
 
 
 @dataclass(frozen=True)

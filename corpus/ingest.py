@@ -24,7 +24,7 @@ from corpus.corpus import (
     SearchCounts,
     TableCounts,
 )
-from corpus.options import IngestOptions
+from corpus.options import POSITIONAL, IngestOptions
 from corpus.read import BELOW_FRACTION, LogFile, LogReader, log_files, rows_read
 from corpus.reject import Rejects, check_share, write_rejected
 from corpus.searches import read_searches
@@ -62,7 +62,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
             log.users,
             log.items,
             log.times,
-            unique=not any(file.format == "sequences" for file in files),
+            unique=not any(file.format in POSITIONAL for file in files),
             max_items=options.max_items,
             min_item_watches=options.min_item_watches,
             min_user_watches=options.min_user_watches,

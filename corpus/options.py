@@ -9,12 +9,14 @@ from pydantic import Field, model_validator
 from watchnext.config import Closed
 from watchnext.errors import UsageError
 
-Format = Literal["parquet", "csv", "jsonl", "sequences"]
+Format = Literal["parquet", "csv", "jsonl", "sequences", "text"]
+POSITIONAL: frozenset[Format] = frozenset({"sequences", "text"})
+"""Formats without times: a watch's time is its place among its user's watches, and none is a duplicate."""
 Name = Annotated[str, Field(min_length=1)]
 
 
 class LogColumns(Closed):
-    """Which columns of the watch log mean what. Sequences have no columns."""
+    """Which columns of the watch log mean what. Sequences and texts have no columns."""
 
     user: Name = "user"
     """Column of the user's id: text or whole numbers."""
@@ -76,8 +78,9 @@ class IngestOptions(Closed):
     to: Path
     """Folder of the corpus. An older corpus there is replaced when all has gone well."""
     format: Format | None = None
-    """How the log is written; None tells by the ending: .parquet, .csv, .tsv, .jsonl or .ndjson;
-    texts may end in .gz too."""
+    """How the log is written; None tells by the ending: .parquet, .csv, .tsv, .jsonl or .ndjson. All but Parquet may
+    end in .gz, too. `sequences` has lines `user item item ...`; `text` has lines of words, each line a user and each
+    word an item."""
     delimiter: Annotated[str, Field(pattern=r'^[^"\r\n ]$')] | None = None
     """One character between the columns of a CSV; None is a tab for .tsv and a comma otherwise."""
     columns: LogColumns = LogColumns()

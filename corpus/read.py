@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from corpus import sql
 from corpus.lines import Record, csv_records, lines, open_text, repair
@@ -31,6 +30,7 @@ from corpus.sources import (
     unreadable,
 )
 from corpus.sql import Value, required
+from corpus.words import Sequences, Texts, tables
 from watchnext.errors import UsageError
 
 GOOD, BELOW_FRACTION = 0, 255
@@ -47,7 +47,6 @@ REASONS = (
     "future timestamp",
     "unparsable fraction",
 )
-_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class LogReader:
     ) -> None:
         self._kind = kind
         self._con, self._options, self._scratch, self._now = con, options, scratch, now
-        self._positions: dict[str, int] = {}  # sequences: watches of each user so far
+        self._runs: dict[Format, Sequences | Texts] = {"sequences": Sequences(), "text": Texts()}
         user, item = self._id_types(files)
         con.execute(f"CREATE TEMP TABLE log (user {user}, item {item}, time BIGINT, status UTINYINT)")
 
@@ -137,9 +136,8 @@ class LogReader:
         """Append one file to `log`. Raises UsageError for missing columns, CorruptError for unreadable files."""
         before = self._rows()
         if file.path.stat().st_size:
-            {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "sequences": self._sequences}[
-                file.format
-            ](file)
+            readers = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl}
+            readers.get(file.format, self._words)(file)
         file.first, file.rows = before, self._rows() - before
 
     def _rows(self) -> int:
@@ -236,46 +234,18 @@ class LogReader:
             f"INSERT INTO log SELECT {user.value}, {item.value}, {time.value}, {status} FROM {source}"
         ).fetchall()
 
-    def _sequences(self, file: LogFile) -> None:
+    def _words(self, file: LogFile) -> None:
         with open_text(file.path) as stream:
-            records = lines(stream)
-            while chunk := list(islice(records, _CHUNK // 8)):
-                self._sequence_chunk(file, chunk)
-
-    def _sequence_chunk(self, file: LogFile, chunk: list[Record]) -> None:
-        users: list[str] = []
-        items: list[str] = []
-        times: list[int] = []
-        for record in chunk:
-            words, problem = sequence(record.raw)
-            if problem:
-                file.broken.append(record._replace(problem=problem))
-                continue
-            user, *watched = words
-            start = self._positions.get(user, 0)
-            self._positions[user] = start + len(watched)
-            users += [user] * len(watched)
-            items += watched
-            times += range(start, start + len(watched))
-        rows = pa.table({"user": pa.array(users, pa.string()), "item": pa.array(items, pa.string()), "time": times})
-        self._con.register("sequence_rows", rows)
-        self._con.execute(f"INSERT INTO log SELECT user, item, time, {GOOD} FROM sequence_rows")
-        self._con.unregister("sequence_rows")
+            for rows in tables(self._runs[file.format].runs(lines(stream), file.broken)):
+                self._con.register("rows", rows)
+                self._con.execute(f"INSERT INTO log SELECT user, item, time, {GOOD} FROM rows")
+                self._con.unregister("rows")
 
 
 def _text_values(columns: dict[str, str]) -> dict[str, Value]:
     """The values of columns that are all texts, by role."""
     readers = {"user": sql.identifier, "item": sql.identifier, "time": sql.seconds, "fraction": sql.number}
     return {role: required(readers[role](column, "VARCHAR")) for role, column in columns.items()}
-
-
-def sequence(raw: bytes) -> tuple[list[str], str | None]:
-    """The words of a line `user item item ...`, or what is wrong with it."""
-    try:
-        words = raw.decode("utf-8-sig").split()
-    except UnicodeDecodeError:
-        return [], "invalid UTF-8"
-    return words, None if len(words) > 1 else "user without items"
 
 
 def file_records(file: LogFile, delimiter: str | None) -> Iterator[Record]:

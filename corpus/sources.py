@@ -27,7 +27,7 @@ def format_of(path: Path) -> Format:
     """The format a file's name tells. Raises UsageError where it tells none."""
     ending = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     if ending not in _ENDINGS:
-        known = "parquet, csv, jsonl or sequences"
+        known = "parquet, csv, jsonl, sequences or text"
         raise UsageError(str(path), f"the ending {ending!r}", f"Say how it is written: --format {known}.")
     return _ENDINGS[ending]
 

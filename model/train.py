@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
-import numpy as np
 from rich.progress import Progress as ProgressBar
 
 from corpus.corpus import Corpus
@@ -12,15 +12,13 @@ from model.checkpoint import CheckpointStore
 from model.fit import Fitted, Hooks, Validate, fit
 from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions
-from watchnext.export import Export, ExportManifest
-from watchnext.features import FeatureSpec, Float32
+from watchnext.export import Export, ExportManifest, user_vectors
+from watchnext.features import FeatureSpec
 from watchnext.histories import Int64
 from watchnext.inputs import UserInputs, user_inputs
 from watchnext.item_features import item_bags
 from watchnext.split import HoldoutName, Split
-from watchnext.tower import UserTower
 
-USER_BLOCK = 1024
 FIRST, SECOND = "fit", "refit"
 """Folders of the checkpoints and logs of both fits."""
 
@@ -135,7 +133,7 @@ def clean(options: RunOptions) -> None:
 
 
 def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar: ProgressBar) -> Export:
-    users = user_vectors(fitted.tower, inputs, bar)
+    users = user_vectors(fitted.tower, inputs, partial(bar.track, description="user vectors"))
     manifest = ExportManifest(
         created=corpus.manifest.created,
         files={},
@@ -168,13 +166,3 @@ def _export(corpus: Corpus, inputs: UserInputs, plan: Plan, fitted: Fitted, bar:
         searches=corpus.searches,
         optimizer=fitted.optimizer,
     )
-
-
-def user_vectors(tower: UserTower, inputs: UserInputs, bar: ProgressBar) -> Float32:
-    """[users + 1, dim] the vector of every user from the whole history; row 0 for an empty one."""
-    parts = []
-    lengths = inputs.histories.lengths
-    for start in bar.track(range(0, len(lengths), USER_BLOCK), description="user vectors"):
-        block = np.arange(start, min(start + USER_BLOCK, len(lengths)), dtype=np.int32)
-        parts.append(tower.user_vectors(*inputs.at(block, lengths[block])))
-    return np.concatenate(parts)

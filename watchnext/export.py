@@ -17,6 +17,7 @@
 The score of an item for a user is the dot product of their vectors, always.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -41,6 +42,7 @@ from watchnext.vocabulary import Vocabulary
 HISTORIES, SEARCHES = "histories", "searches"
 SEARCH_VECTORS, SEARCH_VOCABULARY = "search_vectors.npy", "search_vocabulary.arrow"
 OPTIMIZER = "optimizer.safetensors"
+USER_BLOCK = 1024
 
 
 class ExportManifest(Manifest):
@@ -163,6 +165,22 @@ class Export:
                 raise CorruptError(
                     f"{name} in {folder}", f"shape {got} where the manifest says {want}", "Train again."
                 )
+
+
+def user_vectors(
+    tower: UserTower, inputs: UserInputs, track: Callable[[range], Iterable[int]] = lambda blocks: blocks
+) -> Float32:
+    """[users + 1, dim] the vector of every user from the whole history; row 0 for an empty one.
+
+    Args:
+        track: called with the first user numbers of the blocks, gives them back one by one: a progress bar.
+    """
+    lengths = inputs.histories.lengths
+    parts = []
+    for start in track(range(0, len(lengths), USER_BLOCK)):
+        block = np.arange(start, min(start + USER_BLOCK, len(lengths)), dtype=np.int32)
+        parts.append(tower.user_vectors(*inputs.at(block, lengths[block])))
+    return np.concatenate(parts)
 
 
 def open_optimizer(folder: Path) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,6 @@
 """Folders and files that are either whole or not there, and manifests that prove it.
 
-Knows nothing of what is inside them. All stages write through `atomic_folder` and `write_atomic`.
+Knows nothing of what is inside them. All stages write through `atomic_folder`, `atomic_file` and `write_atomic`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import IO, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -120,12 +120,22 @@ def sha256(path: Path) -> str:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part, even after a crash."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary sibling of `path` to write to; when the block ends well, sync it and rename it to `path`.
+
+    When the block raises, `path` is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)

@@ -17,6 +17,7 @@ from watchnext.cli.simulate import simulate
 from watchnext.cli.study import study
 from watchnext.cli.train import train
 from watchnext.cli.tune import tune
+from watchnext.cli.vectors import vectors
 
 app = typer.Typer(
     name="watchnext",
@@ -48,3 +49,4 @@ app.command()(recommend)
 app.command()(simulate)
 app.add_typer(study)
 app.add_typer(releases)
+app.add_typer(vectors)

@@ -23,7 +23,7 @@ def ingest(
     ],
     to: Annotated[Path, _option("Folder of the corpus; an older corpus there is replaced.")],
     format_: Annotated[
-        str | None, _option("parquet, csv, jsonl or sequences; else the file name tells.", None, "--format")
+        str | None, _option("parquet, csv, jsonl, sequences or text; else the file name tells.", None, "--format")
     ] = None,
     delimiter: Annotated[str | None, _option("Between the columns of a CSV; else a comma, a tab for .tsv.")] = None,
     user_column: Annotated[str, _option("Column of the user id.", _COLUMNS)] = "user",
