@@ -66,7 +66,7 @@ def test_an_export_a_release_or_a_folder_of_releases(work: Path, folder: str) ->
 
 
 def test_measure_and_vectors(work: Path) -> None:
-    near = ["--of", work / "export", "--measure", "euclidean"]
+    near = "--of", work / "export", "--measure", "euclidean"
     answer = run_json("similar", "new york", *near)
     assert [c["item_id"] for c in answer["candidates"]][:2] == ["p5", "p1"]  # at sqrt(1.25) and sqrt(2)
     assert [c["score"] for c in answer["candidates"]][:2] == pytest.approx([np.sqrt(1.25), np.sqrt(2)])
@@ -126,7 +126,7 @@ def test_refuses_what_is_no_sum(words: list[str], work: Path) -> None:
 
 
 def test_called_wrongly(work: Path, tmp_path: Path) -> None:
-    of = ["--of", work / "export"]
+    of = "--of", work / "export"
     with pytest.raises(UsageError, match=r"--measure: got 'l2'\. Choose one of: cosine, dot, euclidean"):
         run("similar", "p1", *of, "--measure", "l2")
     with pytest.raises(UsageError, match=r"--vectors: got 'user'\. Choose one of: item, watched"):
