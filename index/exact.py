@@ -33,8 +33,8 @@ class ExactIndex:
 
     def search(self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None) -> tuple[Float32, Int32]:
         """See `ItemIndex.search`."""
-        scores = np.full((len(queries), k), NO_SCORE, np.float32)
-        numbers = np.zeros((len(queries), k), np.int32)
+        scores = np.empty((len(queries), k), np.float32)
+        numbers = np.empty((len(queries), k), np.int32)
         block = max(1, _BLOCK_SCORES // len(self._vectors))
         for start in range(0, len(queries), block):
             rows = slice(start, start + block)
@@ -42,7 +42,7 @@ class ExactIndex:
             found[:, self._untrained] = NO_SCORE
             for row, watched in zip(found, [] if exclude is None else exclude[rows], strict=False):
                 row[watched] = NO_SCORE
-            _best(found, scores[rows], numbers[rows])
+            scores[rows], numbers[rows] = largest(found, k)
         return scores, numbers
 
     def save(self, folder: Path) -> None:
@@ -59,12 +59,27 @@ class ExactIndex:
         return "Exact"
 
 
-def _best(found: Float32, scores: Float32, numbers: Int32) -> None:
-    """Fill `scores` and `numbers` [block, k] with the largest of `found` [block, items + 1]."""
-    k = min(scores.shape[1], found.shape[1])
-    least = np.partition(found, -k, axis=1)[:, -k]  # [block] the k-th largest
+def largest(found: Float32, k: int) -> tuple[Float32, Int32]:
+    """The `k` largest of each row of scores, equal ones in the order of their numbers.
+
+    Args:
+        found: [batch, items + 1]; -inf is never chosen.
+        k: at least 1.
+
+    Returns:
+        Scores [batch, k], falling, and item numbers [batch, k]; -inf and 0 where fewer than k items are left.
+
+    >>> scores, numbers = largest(np.array([[-np.inf, 1, 3, 1]], np.float32), 2)
+    >>> scores.tolist(), numbers.tolist()
+    ([[3.0, 1.0]], [[2, 1]])
+    """
+    scores = np.full((len(found), k), NO_SCORE, np.float32)
+    numbers = np.zeros((len(found), k), np.int32)
+    k = min(k, found.shape[1])
+    least = np.partition(found, -k, axis=1)[:, -k]  # [batch] the k-th largest
     for row, threshold, row_scores, row_numbers in zip(found, least, scores, numbers, strict=True):
         enough = np.flatnonzero((row >= threshold) & (row > NO_SCORE))  # more than k where scores are equal
         best = enough[np.argsort(-row[enough], kind="stable")[:k]]
         row_scores[: len(best)] = row[best]
         row_numbers[: len(best)] = best
+    return scores, numbers

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from index.candidates import Candidate, candidates
 from index.folder import open_index
 from index.interface import ItemIndex
-from watchnext.catalogue import row_numbers
 from watchnext.errors import UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -32,22 +32,12 @@ RECOMMENDATIONS = pa.schema(
 """Columns of `Recommender.recommend_all`; ranks start at 1."""
 
 
-class Candidate(NamedTuple):
-    """One recommended item.
-
-    `score` is the dot product of the user's and the item's vectors; from source `popular` it is the item's share
-    of all watches.
-    """
-
-    number: int
-    id: str
-    title: str | None
-    score: float
-
-
 @dataclass(frozen=True)
 class Recommendation:
-    """What one user is recommended, best first, where it comes from and which release gave it."""
+    """What one user is recommended, best first, where it comes from and which release gave it.
+
+    Scores are dot products of the user's and the items' vectors; of source `popular`, shares of all watches.
+    """
 
     candidates: list[Candidate]
     source: Source
@@ -66,7 +56,6 @@ class Recommender:
     def __init__(self, export: Export, index: ItemIndex, release: str) -> None:
         self.export, self.index, self.release = export, index, release
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
-        self._titles = export.catalogue.table.column("title")
         counts = np.asarray(export.item_counts)[1:]
         self._popular = (np.argsort(-counts, kind="stable") + 1).astype(np.int32)  # [items] most watched first
         share = counts[self._popular - 1] / max(1, counts.sum())
@@ -88,11 +77,7 @@ class Recommender:
             scores, numbers = found[0], best[0]
         else:
             scores, numbers = self._most_watched(k, watched)
-        numbers = numbers[numbers > 0]
-        ids, titles = self.export.items.ids(numbers), self._titles.take(row_numbers(numbers)).to_pylist()
-        scores = scores[: len(numbers)]
-        candidates = list(map(Candidate, numbers.tolist(), ids, titles, scores.tolist()))
-        return Recommendation(candidates, source, self.release)
+        return Recommendation(candidates(self.export, numbers, scores), source, self.release)
 
     def knows(self, user: int) -> bool:
         """Whether a user number has watches and a vector, so that the model can answer."""

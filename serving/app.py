@@ -2,56 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator
+from fastapi import Depends, FastAPI, Response
 from pydantic_core import to_json
 
 from index.recommender import Recommendation
 from serving.loader import ReleaseLoader
+from serving.neighbours import add_neighbours
+from serving.parameters import UserId, count, only_known_parameters
 from serving.problems import install, responses
 from serving.schemas import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
 from serving.settings import ServingSettings
 from watchnext import __version__
 from watchnext.release import ReleaseStore
-
-USER_ID_BYTES = 256
-
-
-def _short(user_id: str) -> str:
-    size = len(user_id.encode())
-    if size > USER_ID_BYTES:
-        raise ValueError(f"Should have at most {USER_ID_BYTES} bytes in UTF-8, not {size}")
-    return user_id
-
-
-UserId = Annotated[
-    str,
-    Query(min_length=1, max_length=USER_ID_BYTES, description="As in the watch log.", examples=["u-1042"]),
-    AfterValidator(_short),
-]
-
-
-async def only_known_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not have, or that come twice."""
-    known = [field.alias for field in request.scope["route"].dependant.query_params]
-    seen: set[str] = set()
-    errors: list[dict[str, Any]] = []
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            choice = f"use {' and '.join(known)}" if known else "this route has none"
-            errors.append(_error(name, value, f"Unknown parameter; {choice}"))
-        elif name in seen:
-            errors.append(_error(name, value, "Given twice; give it once"))
-        seen.add(name)
-    if errors:
-        raise RequestValidationError(errors)
-
-
-def _error(name: str, value: str, message: str) -> dict[str, Any]:
-    return {"type": "extra_forbidden", "loc": ("query", name), "msg": message, "input": value}
 
 
 def create_app(settings: ServingSettings) -> FastAPI:
@@ -73,17 +37,16 @@ def create_app(settings: ServingSettings) -> FastAPI:
     )
     install(app)
     _add_recommend(app, loader, settings)
+    add_neighbours(app, loader, settings)
     _add_state(app, loader)
     return app
 
 
 def _add_recommend(app: FastAPI, loader: ReleaseLoader, settings: ServingSettings) -> None:
-    count = Query(ge=1, le=settings.max_k, description="How many candidates.", examples=[20])
-
     @app.get("/recommend", response_model=RecommendAnswer, responses=responses(422, 503), tags=["recommend"])
-    def recommend(user_id: UserId, k: Annotated[int, count] = settings.default_k) -> Response:
+    def recommend(user_id: UserId, k: Annotated[int, count(settings)] = settings.default_k) -> Response:
         """Candidates for a user, best first. A user nobody knows gets the most watched items."""
-        answer = loader.recommender.recommend(user_id, k)
+        answer = loader.loaded.recommender.recommend(user_id, k)
         return Response(_body(user_id, answer), media_type="application/json")
 
 
@@ -101,10 +64,12 @@ def _add_state(app: FastAPI, loader: ReleaseLoader) -> None:
 
     @app.get("/healthz/ready", responses=responses(422, 503), tags=["state"])
     async def ready() -> ReadyAnswer:
-        """A release is loaded, so that `/recommend` answers."""
-        return ReadyAnswer(status="ready", release=loader.manifest.name)
+        """A release is loaded, so that all other routes answer."""
+        return ReadyAnswer(status="ready", release=loader.loaded.manifest.name)
 
     @app.get("/releases/current", responses=responses(422, 503), tags=["state"])
     async def current() -> ReleaseAnswer:
         """The release that answers now."""
-        return ReleaseAnswer.model_validate(loader.manifest.model_dump(include=set(ReleaseAnswer.model_fields)))
+        return ReleaseAnswer.model_validate(
+            loader.loaded.manifest.model_dump(include=set(ReleaseAnswer.model_fields))
+        )

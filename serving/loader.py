@@ -2,13 +2,23 @@
 
 import logging
 import threading
+from typing import NamedTuple
 
+from index.neighbours import Neighbours
 from index.recommender import Recommender, open_release
 from serving.problems import NoReleaseError
 from watchnext.errors import WatchnextError
 from watchnext.release import ReleaseManifest, ReleaseStore
 
 log = logging.getLogger("uvicorn.error")
+
+
+class Loaded(NamedTuple):
+    """An opened release: what it says about itself and what answers from it."""
+
+    manifest: ReleaseManifest
+    recommender: Recommender
+    neighbours: Neighbours
 
 
 class ReleaseLoader:
@@ -22,7 +32,7 @@ class ReleaseLoader:
 
     def __init__(self, store: ReleaseStore, retry_seconds: float) -> None:
         self._store, self._retry_seconds = store, retry_seconds
-        self._loaded: tuple[Recommender, ReleaseManifest] | None = None
+        self._loaded: Loaded | None = None
         self._reason = "The release is being loaded; ask again in a moment."
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="release-loader", daemon=True)
@@ -37,16 +47,8 @@ class ReleaseLoader:
         self._thread.join()
 
     @property
-    def recommender(self) -> Recommender:
-        """Answers for the loaded release. Raises NoReleaseError while there is none."""
-        return self._get()[0]
-
-    @property
-    def manifest(self) -> ReleaseManifest:
-        """Of the loaded release. Raises NoReleaseError while there is none."""
-        return self._get()[1]
-
-    def _get(self) -> tuple[Recommender, ReleaseManifest]:
+    def loaded(self) -> Loaded:
+        """The loaded release. Raises NoReleaseError while there is none."""
         if self._loaded is None:
             raise NoReleaseError(self._reason)
         return self._loaded
@@ -60,7 +62,7 @@ class ReleaseLoader:
                 if name != failed:
                     recommender = open_release(self._store.path(name))
                     recommender.recommend("", 1)  # what loads late should not be waited for by a user
-                    self._loaded = recommender, self._store.manifest(name)
+                    self._loaded = Loaded(self._store.manifest(name), recommender, Neighbours(recommender.export))
                     log.info("Release %s is loaded.", name)
                     return
             except (WatchnextError, OSError) as error:

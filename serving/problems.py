@@ -48,7 +48,15 @@ class Problem(Closed):
     detail: str
     """What went wrong here, and what to do about it."""
     errors: tuple[ParameterError, ...] = ()
-    """Status 422: every parameter that is wrong."""
+    """Status 422: every parameter that is wrong. Status 404: every one that names what is not there."""
+
+
+class NotFoundError(Exception):
+    """Parameters name what the release does not have."""
+
+    def __init__(self, errors: Sequence[ParameterError]) -> None:
+        super().__init__(_told(errors))
+        self.errors = errors
 
 
 class NoReleaseError(Exception):
@@ -67,7 +75,11 @@ def problem(
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route's OpenAPI says of some error statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    names = {422: "A parameter is missing, unknown or wrong.", 503: "No release is loaded yet."}
+    names = {
+        404: "An item is not in the release, or has no vector there.",
+        422: "A parameter is missing, unknown or wrong.",
+        503: "No release is loaded yet.",
+    }
     return {status: {"description": names[status], "content": content} for status in statuses}
 
 
@@ -75,6 +87,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of an app as a problem, and describe `Problem` in its OpenAPI."""
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(NotFoundError)(_not_found)
     app.exception_handler(NoReleaseError)(_not_ready)
     app.exception_handler(Exception)(_failed)
     generate = app.openapi
@@ -92,13 +105,17 @@ def install(app: FastAPI) -> None:
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     errors = [
         ParameterError(
-            parameter=str(e["loc"][-1]),
+            parameter=str(e["loc"][1]),  # of ("query", name), or ("query", name, which of several)
             got=None if e["type"] == "missing" else str(e["input"])[:256],
             problem=e["msg"].removeprefix("Value error, "),
         )
         for e in error.errors()
     ]
-    return problem(422, " ".join(f"{e.parameter}: {e.problem}." for e in errors), errors)
+    return problem(422, _told(errors), errors)
+
+
+def _told(errors: Sequence[ParameterError]) -> str:
+    return " ".join(f"{e.parameter}: {e.problem}." for e in errors)
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
@@ -107,6 +124,10 @@ async def _refused(request: Request, error: HTTPException) -> Response:
         405: f"{request.url.path} does not answer {request.method}; use GET.",
     }
     return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=error.headers)
+
+
+async def _not_found(_: Request, error: NotFoundError) -> Response:
+    return problem(404, str(error), error.errors)
 
 
 async def _not_ready(_: Request, error: NoReleaseError) -> Response:

@@ -47,6 +47,78 @@ class RecommendAnswer(Closed):
     """As many as were asked for, or all that are left."""
 
 
+class NearItem(Closed):
+    """One item that was found near."""
+
+    item_id: str
+    """The item's id, as in the watch log."""
+    title: str | None
+    """Its title, null where the catalogue has none."""
+    score: float
+    """The measure's value. `cosine`: from -1 to 1, the largest first. `dot`: the largest first. `euclidean`: the
+    distance, the smallest first."""
+
+
+class _NearAnswer(Closed):
+    release: str
+    """The release that answered."""
+    measure: Literal["cosine", "dot", "euclidean"]
+    """What near means, and what the scores are."""
+    vectors: Literal["item", "watched"]
+    """`item`: the vectors that are scored. `watched`: the network's input embeddings."""
+    candidates: list[NearItem]
+    """As many as were asked for, or all that are left; equal scores in the order of popularity."""
+
+
+class SimilarAnswer(_NearAnswer):
+    """The items nearest to one, nearest first, without itself."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "example": {
+                "item_id": "toy-story",
+                "release": "20260131-120000",
+                "measure": "cosine",
+                "vectors": "item",
+                "candidates": [
+                    {"item_id": "toy-story-2", "title": "Toy Story 2", "score": 0.91},
+                    {"item_id": "bugs-life", "title": "A Bug's Life", "score": 0.84},
+                ],
+            }
+        },
+    )
+
+    item_id: str
+    """As it was asked."""
+
+
+class AnalogyAnswer(_NearAnswer):
+    """The items nearest to a sum of items, nearest first, without these."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "example": {
+                "positive": ["madrid", "france"],
+                "negative": ["spain"],
+                "release": "20260131-120000",
+                "measure": "cosine",
+                "vectors": "item",
+                "candidates": [
+                    {"item_id": "paris", "title": "Paris", "score": 0.78},
+                    {"item_id": "lyon", "title": "Lyon", "score": 0.69},
+                ],
+            }
+        },
+    )
+
+    positive: list[str]
+    """What was added, as it was asked."""
+    negative: list[str]
+    """What was taken off, as it was asked."""
+
+
 class ReleaseAnswer(Closed):
     """The release that answers now."""
 

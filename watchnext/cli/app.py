@@ -3,6 +3,7 @@
 import typer
 
 from watchnext import __version__
+from watchnext.cli.analogy import analogy
 from watchnext.cli.compare import compare
 from watchnext.cli.demo import demo
 from watchnext.cli.evaluate import evaluate
@@ -13,6 +14,7 @@ from watchnext.cli.recommend import recommend
 from watchnext.cli.releases import releases
 from watchnext.cli.serve import serve
 from watchnext.cli.settings import settings
+from watchnext.cli.similar import similar
 from watchnext.cli.simulate import simulate
 from watchnext.cli.study import study
 from watchnext.cli.train import train
@@ -46,6 +48,8 @@ app.command()(index)
 app.command()(publish)
 app.command()(serve)
 app.command()(recommend)
+app.command()(similar)
+app.command()(analogy)
 app.command()(simulate)
 app.add_typer(study)
 app.add_typer(releases)

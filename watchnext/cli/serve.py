@@ -22,7 +22,7 @@ def serve(
     max_k: Annotated[int, typer.Option(min=1, help="Most candidates that may be asked for.")] = 1000,
     json_: Json = False,
 ) -> None:
-    """Answer GET /recommend?user_id= until stopped by Ctrl-C or SIGTERM."""
+    """Answer GET /recommend?user_id=, /similar and /analogy until stopped by Ctrl-C or SIGTERM."""
     from serving.run import serve as serve_releases
     from serving.settings import ServingSettings
 
