@@ -27,7 +27,7 @@ from watchnext.vocabulary import Vocabulary
 
 SHAPING = (
     *("dim", "encoder", "decays", "learned_decays", "time_gaps", "attention_blocks", "attention_heads"),
-    *("tower", "residual", "tied", "similarity", "bias"),
+    *("tower", "activation", "residual", "tied", "similarity", "bias"),
 )
 """Settings that decide which weights there are, of which shape, or what they mean; with attention, `history` too."""
 READS = {"context": uses_context, "searches": uses_searches, "example_age": uses_example_age}

@@ -115,6 +115,7 @@ def test_numbers_are_found_by_id() -> None:
     [
         ({"dim": 4}, NOW, "an export of dim=8, where dim=4 is to be trained. Add --set dim=8"),
         ({"tower": (12, 12)}, NOW, "Add --set tower=12"),
+        ({"activation": "linear"}, NOW, "Add --set activation=relu"),
         ({"encoder": "mean"}, NOW, "Add --set encoder=decay"),
         ({"tied": False}, NOW, "Add --set tied=true"),
         ({"learned_decays": True}, NOW, "Add --set learned_decays=false"),

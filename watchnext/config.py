@@ -69,7 +69,10 @@ class ModelConfig(Closed):
     history: int = Field(50, ge=1)
     """How many of the last watches the encoder sees (paper, 3.2: 50)."""
     tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)
-    """Widths of the ReLU layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    """Widths of the hidden layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    activation: Literal["relu", "linear", "sigmoid"] = "relu"
+    """What hidden layers apply to their sums: `relu` (paper, 3.2), `sigmoid`, or with `linear` nothing, so that all
+    layers together are one matrix."""
     output_relu: bool = False
     """Whether the user vector itself is the output of a ReLU, as the paper's last hidden layer is."""
     residual: bool = True

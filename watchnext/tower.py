@@ -3,7 +3,7 @@
 Equal to `model.network` up to float rounding (1e-5), which a test holds. Nothing here knows of TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,13 @@ from watchnext.config import ModelConfig
 from watchnext.encoders import encode, last_gaps
 from watchnext.features import ContextArrays, FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
+
+ACTIVATIONS: dict[str, Callable[[Float32], Float32]] = {
+    "relu": lambda h: np.maximum(h, 0),
+    "linear": lambda h: h,
+    "sigmoid": lambda h: 0.5 + 0.5 * np.tanh(0.5 * h),  # 1 / (1 + e^-h) without overflow
+}
+"""What a hidden layer applies to its sums, by `ModelConfig.activation`."""
 
 
 def uses_context(config: ModelConfig, features: FeatureSpec) -> bool:
@@ -86,9 +93,9 @@ class UserTower:
         if uses_example_age(self.config, self.features):
             age = np.zeros(len(state), np.int64) if example_age is None else example_age
             inputs.append(self.features.encode_example_age(age))
-        h = np.concatenate(inputs, 1)
+        h, activation = np.concatenate(inputs, 1), ACTIVATIONS[self.config.activation]
         for layer in range(len(self.config.tower)):
-            h = np.maximum(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"], 0)
+            h = activation(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"])
         u = h @ self.weights["kernel_out"] + self.weights["bias_out"]
         return self._finish(u, state)
 
