@@ -10,6 +10,7 @@ from rich.progress import Progress as ProgressBar
 from corpus.corpus import Corpus
 from model.checkpoint import Arrays, CheckpointStore
 from model.fit import Fitted, Hooks, TrainingData, Validate, fit
+from model.initial import InitialVectors
 from model.step import Trainer
 from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
@@ -47,6 +48,7 @@ class Plan:
         hooks: called as the first fit goes.
         warm: what both fits start from; None for the usual random start.
         known: [users + 1] how many of each user's first watches `warm` has learned; None without it.
+        initial: vectors that the watched table of both fits starts from, in place of `warm`.
     """
 
     model: ModelConfig
@@ -57,11 +59,13 @@ class Plan:
     hooks: Hooks | None = None
     warm: WarmStart | None = None
     known: Int64 | None = None
+    initial: InitialVectors | None = None
 
     @property
     def start(self) -> Callable[[Trainer], Arrays] | None:
         """The values and the optimizer's state that training starts with."""
-        return None if self.warm is None else self.warm.state
+        source = self.warm or self.initial
+        return None if source is None else source.state
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -106,7 +110,8 @@ def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOption
 def _fingerprint(corpus: Corpus, plan: Plan) -> str:
     holdout = plan.holdout
     warm = f" warm {plan.warm.checksum}" if plan.warm else ""
-    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}"
+    initial = f" initial {plan.initial.checksum}" if plan.initial else ""
+    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}{initial}"
 
 
 def _refit(
