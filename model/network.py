@@ -1,4 +1,4 @@
-"""The network: tables of item embeddings and a ReLU tower from the encoder's state to the user vector.
+"""The network: tables of item embeddings and a tower from the encoder's state to the user vector.
 
 Paper, section 3.2: features are concatenated into a wide first layer, followed by fully connected ReLU layers; the
 last hidden layer is the user vector, the rows of the softmax weights are the item vectors.
@@ -28,6 +28,12 @@ FEATURES = "_features"
 """What the names of tables with features of items end with, after that of the items' table."""
 CONTEXT_DIM = 8
 """Dimensions of the country and device embeddings."""
+ACTIVATIONS = {"relu": tf.nn.relu, "linear": tf.identity, "sigmoid": tf.sigmoid}
+"""What a hidden layer applies to its sums; the twins of `watchnext.tower.ACTIVATIONS`."""
+GAINS = {"relu": 2, "linear": 1, "sigmoid": 1}
+"""Variance that the kernels of hidden layers start with, times the width of their input. 1 keeps the size of what
+passes (Glorot and Bengio 2010, of whose two widths the input's), and a sigmoid, near 0, is a line, too; a ReLU halves
+the squares, which 2 makes up for (He et al. 2015)."""
 
 
 class Network(Parameters):
@@ -80,7 +86,7 @@ class Network(Parameters):
         if uses_example_age(config, self.features):
             width += POWERS
         for layer, units in enumerate(config.tower):
-            values[f"kernel_{layer}"] = normal(rng, (width, units), (2 / width) ** 0.5)  # He et al. 2015
+            values[f"kernel_{layer}"] = normal(rng, (width, units), (GAINS[config.activation] / width) ** 0.5)
             values[f"bias_{layer}"] = np.zeros(units, np.float32)
             width = units
         values["kernel_out"] = normal(rng, (width, config.dim), width**-0.5)
@@ -135,9 +141,9 @@ class Network(Parameters):
             if name in context:
                 value = context[name]
                 inputs.append(tf.gather(dense[name], value) if name in dense else value)
-        h = tf.concat(inputs, 1) if len(inputs) > 1 else state
+        h, activation = tf.concat(inputs, 1) if len(inputs) > 1 else state, ACTIVATIONS[config.activation]
         for layer in range(len(config.tower)):
-            h = tf.nn.relu(tf.nn.bias_add(h @ dense[f"kernel_{layer}"], dense[f"bias_{layer}"]))
+            h = activation(tf.nn.bias_add(h @ dense[f"kernel_{layer}"], dense[f"bias_{layer}"]))
             if kept:
                 h *= kept[layer + 1]
         return self._finish(h @ dense["kernel_out"], dense, state)

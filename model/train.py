@@ -10,6 +10,7 @@ from corpus.corpus import Corpus
 from model.assembly import Config, Start, TrainingData
 from model.checkpoint import CheckpointStore
 from model.fit import Fitted, Hooks, Validate, fit
+from model.initial import InitialVectors
 from model.warm import WarmStart
 from watchnext.config import ModelConfig, RunOptions
 from watchnext.export import Export, ExportManifest, user_vectors
@@ -44,6 +45,7 @@ class Plan:
         hooks: called as the first fit goes.
         warm: what both fits start from; None for the usual random start.
         known: [users + 1] how many of each user's first watches `warm` has learned; None without it.
+        initial: vectors that the watched table of both fits starts from, in place of `warm`.
     """
 
     model: ModelConfig
@@ -54,11 +56,13 @@ class Plan:
     hooks: Hooks | None = None
     warm: WarmStart | None = None
     known: Int64 | None = None
+    initial: InitialVectors | None = None
 
     @property
     def start(self) -> Start | None:
         """The values and the optimizer's state that training starts with."""
-        return None if self.warm is None else self.warm.state
+        source = self.warm or self.initial
+        return None if source is None else source.state
 
 
 def train(corpus: Corpus, features: FeatureSpec, plan: Plan, options: RunOptions, bar: ProgressBar) -> Export:
@@ -103,7 +107,8 @@ def first_fit(data: TrainingData, corpus: Corpus, plan: Plan, options: RunOption
 def _fingerprint(corpus: Corpus, plan: Plan) -> str:
     holdout = plan.holdout
     warm = f" warm {plan.warm.checksum}" if plan.warm else ""
-    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}"
+    initial = f" initial {plan.initial.checksum}" if plan.initial else ""
+    return f"{holdout.name} {holdout.share} {holdout.seed} {corpus.manifest.checksum}{warm}{initial}"
 
 
 def _refit(

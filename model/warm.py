@@ -30,7 +30,7 @@ from watchnext.vocabulary import Vocabulary
 
 SHAPING = (
     *("dim", "encoder", "decays", "learned_decays", "time_gaps", "attention_blocks", "attention_heads"),
-    *("tower", "residual", "tied", "similarity", "bias"),
+    *("tower", "activation", "residual", "tied", "similarity", "bias"),
 )
 """Settings that decide which weights there are, of which shape, or what they mean; with attention, `history` too."""
 READS = {"context": uses_context, "searches": uses_searches, "example_age": uses_example_age}
@@ -75,9 +75,7 @@ class WarmStart:
 
     def known(self, users: Vocabulary, histories: Histories) -> Int64:
         """[users + 1] how many of each user's first watches the export has learned; see `known_watches`."""
-        about, before = self.export.manifest, self.export.histories
-        learned = split(before, about.holdout, about.holdout_share, about.holdout_seed).train
-        return known_watches(histories, before, learned, old_numbers(users, self.export.users))
+        return learned_watches(self.export, users, histories)
 
     def state(self, trainer: Trainer) -> Arrays:
         """Values for `Trainer.set_arrays`. Raises UsageError if the network is of another shape than the export's."""
@@ -167,6 +165,13 @@ def beside_export(best: Arrays, config: ModelConfig) -> Arrays:
     featured = {name for name in best if name.endswith(FEATURES)}
     wanted |= featured | {name.removesuffix(FEATURES) for name in featured}
     return {name: best[name] for name in wanted & best.keys()}
+
+
+def learned_watches(export: Export, users: Vocabulary, histories: Histories) -> Int64:
+    """[users + 1] how many of each user's first watches an export has learned; see `known_watches`."""
+    about, before = export.manifest, export.histories
+    learned = split(before, about.holdout, about.holdout_share, about.holdout_seed).train
+    return known_watches(histories, before, learned, old_numbers(users, export.users))
 
 
 def known_watches(now: Histories, before: Histories, learned: Int64, old: Int32) -> Int64:

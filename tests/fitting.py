@@ -4,6 +4,7 @@ Run as a program it trains there with a checkpoint after every step, to be kille
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from rich.progress import Progress
 
 from evaluation.protocol import Validator
 from model.assembly import TrainingData
-from model.fit import Fitted, fit
+from model.fit import Fitted, Run, Stopped, fit
 from watchnext.config import ModelConfig, RunOptions, TrainingConfig
 from watchnext.features import FeatureSpec
 from watchnext.histories import Histories
@@ -48,6 +49,17 @@ def train_on_circle(
     validate = Validator(UserInputs(histories), cut, 5000, seed=0)
     with Progress(disable=True) as bar:
         return fit(data, model, training, options, bar, validate, "circle")
+
+
+def stopped_in_the_second(end: Callable[[Run], None]) -> Callable[[Run], None]:
+    """An end of an epoch that interrupts training before that of the second."""
+
+    def ended(run: Run) -> None:
+        if run.progress.epoch == 1:
+            raise Stopped
+        end(run)
+
+    return ended
 
 
 if __name__ == "__main__":

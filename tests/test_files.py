@@ -1,5 +1,6 @@
 """Folders are whole or not there, manifests notice every change, and config refuses what it does not know."""
 
+import json
 import os
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.worlds import random_export
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import CorruptError, UsageError
+from watchnext.export import Export, write_export
 from watchnext.files import MANIFEST, Manifest, atomic_folder, write_atomic
 from watchnext.presets import PRESETS, changed, preset
 
@@ -189,6 +192,15 @@ def test_the_papers_preset_follows_the_paper() -> None:
     model = PRESETS["youtube2016"].model
     assert (model.encoder, model.history, model.tower, model.dim) == ("mean", 50, (1024, 512), 256)
     assert (model.tied, model.bias, model.similarity, model.output_relu) == (False, False, "dot", True)
+
+
+def test_an_export_from_before_there_was_a_choice_of_activations_has_relu(tmp_path: Path) -> None:
+    write_export(random_export(5, 3), tmp_path / "export")
+    manifest = tmp_path / "export" / MANIFEST
+    said = json.loads(manifest.read_text())
+    del said["model"]["activation"]
+    manifest.write_text(json.dumps(said))
+    assert Export.open(tmp_path / "export").manifest.model.activation == "relu"
 
 
 def test_every_setting_is_documented() -> None:

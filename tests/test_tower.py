@@ -1,7 +1,7 @@
 """The numpy tower that serves equals the TensorFlow network that was trained, and both equal sums done by hand."""
 
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from watchnext.encoders import lag_weights
 from watchnext.features import POWERS, REALS, FeatureSpec, Float32, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import user_inputs
-from watchnext.tower import UserTower
+from watchnext.tower import ACTIVATIONS, UserTower
 
 USERS = pa.table(
     [
@@ -39,6 +39,8 @@ CONFIGS = [
     )
 ]
 CONFIGS += [
+    ModelConfig(dim=8, tower=(16, 8), history=5, activation="linear"),
+    ModelConfig(dim=8, tower=(16, 8), history=5, activation="sigmoid"),
     ModelConfig(dim=8, tower=(16,), history=5, encoder="decay", learned_decays=True),
     ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", learned_decays=True),
     ModelConfig(dim=8, tower=(16,), history=5, encoder="attention", time_gaps=True),
@@ -53,7 +55,7 @@ CONFIGS += [
 SEARCHES = Histories.of([[1, 2, 3], [4] * 70 + [2, 1], [], [7]], [[1, 1, 90], [*range(72)], [], [0]])
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.similarity}")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.similarity}-{c.activation}")
 @pytest.mark.parametrize("everything", [True, False])
 def test_numpy_equals_tensorflow_for_every_example(config: ModelConfig, everything: bool) -> None:
     rng = np.random.default_rng(1)
@@ -104,6 +106,37 @@ def test_every_feature_is_a_switch() -> None:
     assert set(many.variables()) - set(few.variables()) == {"table/search", "dense/country", "dense/device"}
     widths = [network.dense["kernel_0"].shape[0] for network in (few, many)]
     assert widths[1] - widths[0] == 4 + 2 * CONTEXT_DIM + REALS + POWERS
+
+
+@pytest.mark.parametrize(
+    ("activation", "wanted"),
+    [
+        ("relu", [0, 0, 0, 3, 200]),
+        ("linear", [-200, -1, 0, 3, 200]),
+        ("sigmoid", [0, 1 / (1 + np.e), 0.5, 1 / (1 + np.e**-3), 1]),
+    ],
+)
+def test_activations_by_hand(activation: Literal["relu", "linear", "sigmoid"], wanted: list[float]) -> None:
+    config = ModelConfig(
+        dim=1, encoder="mean", history=1, tower=(1,), activation=activation, residual=False, similarity="dot"
+    )
+    one, none = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    weights: dict[str, Float32] = {"kernel_0": one, "bias_0": none, "kernel_out": one, "bias_out": none}
+    tower = UserTower(config, FeatureSpec(), np.array([[0], [-200], [-1], [0], [3], [200]], np.float32), weights)
+    got = tower.user_vectors([np.array([number], np.int32) for number in range(1, 6)])[:, 0]
+    assert got == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("activation", "kept"), [("relu", 1), ("linear", 1), ("sigmoid", 1 / 16)])
+def test_hidden_layers_start_with_the_size_of_what_they_are_given(
+    activation: Literal["relu", "linear", "sigmoid"], kept: float
+) -> None:
+    """Mean squares stay, about the middle of a sigmoid times the square of its slope there, 1/4."""
+    config = ModelConfig(dim=1000, encoder="mean", history=1, tower=(1000,), activation=activation, residual=False)
+    kernel = Network(config, FeatureSpec(), 1, seed=0).dense["kernel_0"].numpy()
+    given = np.random.default_rng(0).normal(size=(50, 1000)).astype(np.float32) * 0.1
+    h = ACTIVATIONS[activation](given @ kernel) - (0.5 if activation == "sigmoid" else 0)
+    assert (h**2).mean() / (given**2).mean() == pytest.approx(kept, rel=0.05)
 
 
 def test_search_tokens_are_averaged_and_example_age_is_zero_unless_given_by_hand() -> None:

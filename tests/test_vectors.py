@@ -11,9 +11,10 @@ from serving.settings import ServingSettings
 from tests.commands import run, run_json
 from tests.servers import running, wait_ready
 from tests.worlds import random_export, two_groups, write_release
+from watchnext.config import ModelConfig
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export, write_export
-from watchnext.linear import NoLog, Origin, linear_export, linear_model
+from watchnext.linear import NoLog, Origin, linear_export
 from watchnext.vocabulary import Vocabulary
 from watchnext.word2vec_format import read_vectors, write_vectors
 
@@ -87,12 +88,13 @@ def test_read_refuses(work: Path) -> None:
     run("vectors", "read", work / "v.txt", "--to", work / "e")
     (work / "log.txt").write_text("ann q r\n")
     run("ingest", work / "log.txt", "--format", "sequences", "--to", work / "other")
-    for words, named in (
+    refused: tuple[tuple[list[str | Path], str], ...] = (
         (["--corpus", work / "other", "--to", work / "e"], "2 items .* has none: its first id is 'z'"),
         (["--to", work / "c"], "did not write"),
         (["--spaces", "_", "--to", work / "e"], "together with --corpus"),
         (["--corpus", work / "e", "--to", work / "f"], "watchnext ingest"),
-    ):
+    )
+    for words, named in refused:
         with pytest.raises(UsageError, match=named):
             run("vectors", "read", work / "v.txt", *words)
     with pytest.raises(CorruptError, match="when read as binary"):
@@ -163,7 +165,7 @@ def test_decayed_means_of_untied_vectors(work: Path) -> None:
     rows = {"a": [1, 0], "b": [0, 4], "c": [8, 1]}
     watched = np.zeros((6, 2), np.float32)
     watched[log.items.numbers(list(rows))] = list(rows.values())
-    model = linear_model(2, history=3, decay=0.5, tied=False)
+    model = ModelConfig.linear(2, history=3, decay=0.5, tied=False)
     origin = Origin(epochs=7, metrics={"ndcg@10": 0.5}, holdout="last", item_counts=np.arange(6))
     export = linear_export(log, model, 2 * watched, watched, origin)
     ann = (np.array([8, 1]) + 0.5 * np.array([0, 4]) + 0.25 * np.array([1, 0])) / 1.75
@@ -177,11 +179,11 @@ def test_decayed_means_of_untied_vectors(work: Path) -> None:
 def test_impossible_means() -> None:
     for history, decay, named in ((0, None, "--history"), (5, 1.5, "--decays")):
         with pytest.raises(UsageError, match=named):
-            linear_model(4, history, decay)
+            ModelConfig.linear(4, history, decay)
 
 
 def test_items_of_which_only_ids_are_known() -> None:
     log = NoLog(Vocabulary(["a", "b"]))
-    export = linear_export(log, linear_model(3, 5), np.ones((3, 3), np.float32), np.ones((3, 3), np.float32))
+    export = linear_export(log, ModelConfig.linear(3, 5), np.ones((3, 3), np.float32), np.ones((3, 3), np.float32))
     assert export.user_vectors.tolist() == [[0, 0, 0]]
     assert (len(export.catalogue), export.item_counts.tolist()) == (2, [0, 0, 0])

@@ -1,6 +1,5 @@
 """A warm start keeps what both vocabularies know, wherever it stands, and nothing else."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from model.train import training_data
 from model.trainer import STEP
 from model.warm import WarmStart, beside_export, known_watches, old_numbers, old_places
 from tests.commands import run, run_json
-from tests.fitting import ITEMS, MODEL, TRAINING, circle
+from tests.fitting import ITEMS, MODEL, TRAINING, circle, stopped_in_the_second
 from tests.worlds import make_export
 from watchnext.cli.train import planned
 from watchnext.config import ModelConfig, TrainingConfig
@@ -117,6 +116,7 @@ def test_numbers_are_found_by_id() -> None:
     [
         ({"dim": 4}, NOW, "an export of dim=8, where dim=4 is to be trained. Add --set dim=8"),
         ({"tower": (12, 12)}, NOW, "Add --set tower=12"),
+        ({"activation": "linear"}, NOW, "Add --set activation=relu"),
         ({"encoder": "mean"}, NOW, "Add --set encoder=decay"),
         ({"tied": False}, NOW, "Add --set tied=true"),
         ({"learned_decays": True}, NOW, "Add --set learned_decays=false"),
@@ -323,17 +323,6 @@ def test_a_warm_run_that_was_interrupted_ends_like_one_that_was_not(
     saved, again = (open_optimizer(tmp_path / name) for name in ("whole", "cut"))
     assert saved.keys() == again.keys()
     assert all(np.allclose(value, again[name], atol=1e-5) for name, value in saved.items())
-
-
-def stopped_in_the_second(end: Callable[[Run], None]) -> Callable[[Run], None]:
-    """An end of an epoch that interrupts training before that of the second."""
-
-    def ended(run: Run) -> None:
-        if run.progress.epoch == 1:
-            raise Stopped
-        end(run)
-
-    return ended
 
 
 def test_a_release_is_started_from_and_serving_does_not_read_the_optimizers_state(days: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from watchnext.errors import UsageError
 
+Activation = Literal["relu", "linear", "sigmoid"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ItemFeature = Literal["categories", "title", "uploaded"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,7 +70,10 @@ class ModelConfig(Closed):
     history: int = Field(50, ge=1)
     """How many of the last watches the encoder sees (paper, 3.2: 50)."""
     tower: tuple[Annotated[int, Field(ge=1)], ...] = (128,)
-    """Widths of the ReLU layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    """Widths of the hidden layers between the encoder and the user vector (paper, 3.2: 1024, 512, 256)."""
+    activation: Activation = "relu"
+    """What hidden layers apply to their sums: `relu` (paper, 3.2), `sigmoid`, or with `linear` nothing, so that all
+    layers together are one matrix."""
     output_relu: bool = False
     """Whether the user vector itself is the output of a ReLU, as the paper's last hidden layer is."""
     residual: bool = True
@@ -107,6 +111,24 @@ class ModelConfig(Closed):
         if fields.data.get("encoder") == "attention" and dim % heads:
             raise ValueError(f"dim, now {dim}, must be a multiple of it")
         return heads
+
+    @classmethod
+    def linear(
+        cls, dim: int, history: int, decay: float | None = None, tied: bool = True, similarity: str = "dot"
+    ) -> Self:
+        """A tower that only averages; `linear.linear_weights` are its weights.
+
+        Args:
+            history: how many of the last watches are averaged.
+            decay: how much a watch weighs against the one after it; None weighs all alike.
+            tied: whether item vectors and watched vectors are the same.
+
+        Raises UsageError for impossible values.
+        """
+        mean: dict[str, object] = {"encoder": "mean"} if decay is None else {"encoder": "decay", "decays": (decay,)}
+        plain = {"tower": (), "residual": False, "context": False, "searches": False, "item_features": ()}
+        given = {"dim": dim, "history": history, "tied": tied, "similarity": similarity, "temperature": 1.0}
+        return cls.checked({**mean, **plain, **given})
 
     @property
     def reads_times(self) -> bool:
@@ -195,7 +217,7 @@ class Word2vecConfig(FitConfig):
     subsampling: float = Field(0.0, ge=0)
     """Watches of items with a larger share of all watches than this are left out at random, anew in each epoch
     (2013b, 2.3); 0 keeps all, 0.001 is usual for words."""
-    activation: Literal["linear", "relu", "sigmoid"] = "linear"
+    activation: Activation = "linear"
     """What is applied to input vectors, the hidden layer; word2vec has none."""
     batch_examples: int = Field(1024, ge=1)
     """Watches of a batch; its window's edges and padding come on top."""
@@ -213,21 +235,9 @@ class Word2vecConfig(FitConfig):
 
     @property
     def model(self) -> ModelConfig:
-        """The tower that makes these user vectors: a linear one, whose weights nobody has trained."""
-        return ModelConfig(
-            dim=self.dim,
-            encoder=self.user,
-            decays=(self.decay,),
-            history=self.last,
-            tower=(),
-            residual=False,
-            tied=False,
-            similarity=self.similarity,
-            temperature=1.0,
-            item_features=(),
-            context=False,
-            searches=False,
-        )
+        """The tower that makes these user vectors."""
+        decay = self.decay if self.user == "decay" else None
+        return ModelConfig.linear(self.dim, self.last, decay, self.vectors == "input", self.similarity)
 
 
 class RunOptions(Closed):

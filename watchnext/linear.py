@@ -80,22 +80,6 @@ class Origin:
     item_counts: Int64 | None = None
 
 
-def linear_model(dim: int, history: int, decay: float | None = None, tied: bool = True) -> ModelConfig:
-    """The configuration of a tower that only averages.
-
-    Args:
-        history: how many of the last watches are averaged.
-        decay: how much a watch weighs against the one after it; None weighs all alike.
-        tied: whether item vectors and watched vectors are the same.
-
-    Raises UsageError for impossible values.
-    """
-    encoder: dict[str, object] = {"encoder": "mean"} if decay is None else {"encoder": "decay", "decays": (decay,)}
-    plain = {"tower": (), "residual": False, "similarity": "dot", "context": False, "searches": False}
-    given = {"dim": dim, "history": history, "tied": tied, "item_features": ()}
-    return ModelConfig.checked({**encoder, **plain, **given})
-
-
 def linear_weights(model: ModelConfig) -> dict[str, Float32]:
     """The weights of such a tower: the first part of the encoder's state is the user vector."""
     return {
@@ -116,7 +100,7 @@ def linear_export(
 
     Args:
         log: whose ids, tables and histories.
-        model: from `linear_model`.
+        model: from `ModelConfig.linear`.
         item_vectors: [items + 1, dim] what users' vectors are multiplied with; 0 for row 0 and items without one.
         watched_vectors: [items + 1, dim] what is averaged, likewise.
         track: see `export.user_vectors`.

@@ -3,15 +3,22 @@
 Equal to `model.network` up to float rounding (1e-5), which a test holds. Nothing here knows of TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from watchnext.config import ModelConfig
-from watchnext.encoders import encode, last_gaps, parts
+from watchnext.encoders import encode, last_gaps
 from watchnext.features import ContextArrays, FeatureSpec, Float32
 from watchnext.histories import Int32, Int64
+
+ACTIVATIONS: dict[str, Callable[[Float32], Float32]] = {
+    "relu": lambda h: np.maximum(h, 0),
+    "linear": lambda h: h,
+    "sigmoid": lambda h: 0.5 + 0.5 * np.tanh(0.5 * h),  # 1 / (1 + e^-h) without overflow
+}
+"""What a hidden layer applies to its sums, by `ModelConfig.activation`."""
 
 
 def uses_context(config: ModelConfig, features: FeatureSpec) -> bool:
@@ -27,12 +34,6 @@ def uses_searches(config: ModelConfig, features: FeatureSpec) -> bool:
 def uses_example_age(config: ModelConfig, features: FeatureSpec) -> bool:
     """Whether a tower reads the age of an example."""
     return config.example_age and bool(features.example_age_quantiles)
-
-
-def linear_weights(config: ModelConfig) -> dict[str, Float32]:
-    """The weights of a tower without layers whose user vector is the first part of the encoder's state: its mean."""
-    kernel = np.eye(parts(config) * config.dim, config.dim, dtype=np.float32)
-    return {"kernel_out": kernel, "bias_out": np.zeros(config.dim, np.float32)}
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class UserTower:
         if uses_example_age(self.config, self.features):
             age = np.zeros(len(state), np.int64) if example_age is None else example_age
             inputs.append(self.features.encode_example_age(age))
-        h = np.concatenate(inputs, 1)
+        h, activation = np.concatenate(inputs, 1), ACTIVATIONS[self.config.activation]
         for layer in range(len(self.config.tower)):
-            h = np.maximum(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"], 0)
+            h = activation(h @ self.weights[f"kernel_{layer}"] + self.weights[f"bias_{layer}"])
         u = h @ self.weights["kernel_out"] + self.weights["bias_out"]
         return self._finish(u, state)
 

@@ -5,12 +5,12 @@ import tensorflow as tf
 
 from model.hierarchical import linear_item_vectors
 from model.huffman import HuffmanTree
+from model.network import ACTIVATIONS
 from model.parameters import Parameters, Tensor, read
 from watchnext.config import Word2vecConfig
 from watchnext.features import FeatureSpec, Float32
-from watchnext.tower import UserTower, linear_weights
-
-ACTIVATIONS = {"linear": tf.identity, "relu": tf.nn.relu, "sigmoid": tf.sigmoid}
+from watchnext.linear import linear_weights
+from watchnext.tower import UserTower
 
 
 class WordVectors(Parameters):
@@ -47,18 +47,19 @@ class WordVectors(Parameters):
 
     def output_vectors(self) -> Float32:
         """[items + 1, dim] what products with a hidden layer score; with a tree, their first-order approximation."""
-        return (
-            linear_item_vectors(self.tree, read(self.tables["node"]))[0] if self.tree else read(self.tables["item"])
-        )
+        if self.tree:
+            return linear_item_vectors(self.tree, read(self.tables["node"]))[0]
+        return read(self.tables["item"])
 
     def item_vectors(self) -> Float32:
         """[items + 1, dim] the vectors of items that are recommended, by the configuration."""
         kind = self.config.vectors
         vectors = self.input_vectors() if kind == "input" else self.output_vectors()
         if kind == "average":
-            vectors = (vectors + self.input_vectors()) / 2
+            vectors = (vectors + self.input_vectors()) * np.float32(0.5)
         if self.config.similarity == "cosine":
-            vectors = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+            lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = (vectors / lengths).astype(np.float32)
         return vectors
 
     def tower(self) -> UserTower:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from watchnext.cli import words
 from watchnext.cli.console import Json, out, progress, report
 from watchnext.errors import UsageError
 from watchnext.split import TESTED
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from watchnext.export import Export
 
 MODEL, BASELINE = "model", "popularity"
+WORDS = "Vectors of words, without a holdout"
 LISTS = ("novelty", "popularity", "age")
 BREAKDOWNS = {
     "activity": ("users", "Users by how many watches the model is given"),
@@ -36,6 +38,41 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Also a table by users' `activity` or by items' `popularity`. Repeatable; JSON has both."),
     ] = None,
+    similarity: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Judge the vectors instead by people's scores of pairs: lines of a word, a word and a score."
+            " Repeatable.",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
+    analogies: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Judge the vectors instead by analogies: lines `: section` and, below, four words a line."
+            " Repeatable.",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Which vectors: `item` (default) or `watched`.", rich_help_panel=WORDS),
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help="How near two vectors are: `cosine` (default), `dot` or `euclidean`.", rich_help_panel=WORDS
+        ),
+    ] = None,
+    most_frequent: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Only so many words are known and may be answers; default: all.", rich_help_panel=WORDS
+        ),
+    ] = None,
+    match_case: Annotated[
+        bool, typer.Option("--match-case", help="Paris is not paris.", rich_help_panel=WORDS)
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Rank all items for the held-out watches, for the model and for popularity.
@@ -44,6 +81,12 @@ def evaluate(
     others are ranked (no sampling of candidates), ties count as if broken at random. Standard errors and differences
     come from resampling users, the same ones for both.
     """
+    asked = words.WordOptions(
+        tuple(similarity or ()), tuple(analogies or ()), vectors, measure, most_frequent, match_case
+    )
+    if asked.wanted:
+        words.evaluate(export, asked, {"-k": k, "--by": by}, json_)
+        return
     for name in by or []:
         if name not in BREAKDOWNS:
             raise UsageError("--by", repr(name), f"Choose one of: {', '.join(BREAKDOWNS)}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from watchnext.cli.console import Json, err, progress, report
-from watchnext.config import RunOptions, Word2vecConfig
+from watchnext.config import RunOptions
 from watchnext.errors import TrainingError, UsageError
 from watchnext.presets import PRESETS, Preset, changed, preset
 from watchnext.split import TESTED, HoldoutName, Split
@@ -15,6 +15,7 @@ from watchnext.tuned import TunedSettings
 
 if TYPE_CHECKING:
     from corpus.corpus import Corpus
+    from model.initial import InitialVectors
     from model.train import Plan
     from model.warm import WarmStart
     from watchnext.features import FeatureSpec
@@ -48,6 +49,14 @@ def train(
         typer.Option(
             help="An earlier export, release or folder of releases to start from: its items, words, weights and"
             " optimizer's state are kept, what is new starts anew, and only watches that are new are learned.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="An export of another model of the same items, as of item2vec, whose watched vectors this model's"
+            " start from; everything else starts as usual, and all watches are learned.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -142,12 +151,15 @@ def train(
         raise UsageError(
             "--replay", "no --warm-from beside it", "Name the export that has learned the older watches."
         )
+    if init_from is not None and warm_from is not None:
+        raise UsageError("--init-from", "--warm-from beside it", "Leave one out: a warm start has all vectors.")
     if resume and not any(options.checkpoints.glob("*/step-*")):
         err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
     own = {"epochs": epochs, "seed": seed, "replay": replay}
     further = [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
     chosen = _chosen(preset_, settings, further)
-    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, warm_from)
+    starts = warm_from, init_from
+    facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, *starts)
     then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
     report(json_, "Trained", facts, to, f"{then} {to}")
 
@@ -173,9 +185,11 @@ def run(
     shown: bool,
     holdout_seed: int = 0,
     warm_from: Path | None = None,
+    init_from: Path | None = None,
 ) -> dict[str, float | int | str]:
     """Train and write the export; returns the facts to report."""
     from corpus.corpus import Corpus
+    from model.initial import InitialVectors
     from model.train import clean
     from model.train import train as train_model
     from model.warm import WarmStart
@@ -184,7 +198,8 @@ def run(
     ExportManifest.check_target(to)
     corpus = Corpus.open(corpus_folder)
     warm = None if warm_from is None else WarmStart.open(warm_from, corpus.items, corpus.search_tokens)
-    features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit, warm)
+    initial = None if init_from is None else InitialVectors.open(init_from, corpus.items)
+    features, _, plan = planned(corpus, chosen, holdout, holdout_share, holdout_seed, refit, warm, initial)
     with progress(shown) as bar:
         export = train_model(corpus, features, plan, options, bar)
     manifest = write_export(export, to)
@@ -195,6 +210,7 @@ def run(
         "dim": manifest.dim,
         "epochs": manifest.epochs,
         **_warmth(corpus, plan),
+        **({} if initial is None else {"initialised_items": initial.items}),
         **manifest.metrics,
     }
 
@@ -218,6 +234,7 @@ def planned(
     seed: int,
     refit: bool = False,
     warm: "WarmStart | None" = None,
+    initial: "InitialVectors | None" = None,
 ) -> "tuple[FeatureSpec, UserInputs, Plan]":
     """What training on a corpus needs: its features, what is known of its users, and the plan with its validation."""
     if holdout not in get_args(HoldoutName):
@@ -232,45 +249,57 @@ def planned(
 
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
-    known = None
-    if warm is not None:
-        if isinstance(chosen.training, Word2vecConfig):
-            raise UsageError("--warm-from", "a model without warm start", "Leave it out; see also --init-from.")
+    known, training = None, chosen.training
+    if isinstance(training, Word2vecConfig):
+        if warm or initial:
+            cure = "Leave it out, or choose another --model."
+            raise UsageError("--warm-from" if warm else "--init-from", "a model that always starts anew", cure)
+    elif warm is not None:
         known = warm.known(corpus.users, corpus.histories)
-        cut = _unseen(cut, name, known, chosen.training.replay)
+        cut = _unseen(cut, name, known, training.replay)
+    if initial is not None:
+        cut = _unlearned(cut, name, initial.learned(corpus.users, corpus.histories), "--init-from")
     tokens = len(corpus.search_tokens) if corpus.search_tokens else 0
     times = corpus.histories.until(cut.train).times if chosen.model.reads_times else None
     features = FeatureSpec.fit(corpus.user_table, tokens, times)
     histories = asked_last(corpus.histories, cut, name, seed)
     inputs = user_inputs(features, histories, corpus.user_table, corpus.searches)
-    training = chosen.training
     validate = None if name == "none" else Validator(inputs, cut, training.validation_users, training.seed)
     held = Holdout(name, share, cut, seed)
-    return features, inputs, Plan(chosen.model, training, held, validate, refit, warm=warm, known=known)
+    plan = Plan(chosen.model, training, held, validate, refit, warm=warm, known=known, initial=initial)
+    return features, inputs, plan
 
 
 def _unseen(cut: Split, name: HoldoutName, known: "Int64", replay: float) -> Split:
-    """Validate only on what the earlier export has not learned.
-
-    Raises UsageError if it has learned of the test or all of validation, TrainingError if nothing new is left.
-    """
-    learned = int((cut.test.anything & (cut.test.given < known)).sum())
-    if learned:
-        raise UsageError(
-            "--warm-from",
-            f"an export that has learned watches of {learned} users which --holdout {name} holds back for the test",
-            "Train that one with the same --holdout, too, or use --holdout last.",
-        )
+    """The split of a warm start, see `_unlearned`. Raises TrainingError, too, if nothing new is left to train on."""
     if replay < 1 and not new_watches(cut.train, known):
         raise TrainingError(
             "corpus",
             f"no watch that the earlier export has not learned, beside those that --holdout {name} holds back",
             "Ingest newer watches, or learn all of them again with --replay 1.",
         )
+    return _unlearned(cut, name, known, "--warm-from")
+
+
+def _unlearned(cut: Split, name: HoldoutName, known: "Int64", option: str) -> Split:
+    """Validate only on what the export that an option names has not learned.
+
+    Args:
+        known: [users + 1] how many of each user's first watches it has learned.
+
+    Raises UsageError if it has learned of the test or all of validation.
+    """
+    learned = int((cut.test.anything & (cut.test.given < known)).sum())
+    if learned:
+        raise UsageError(
+            option,
+            f"an export that has learned watches of {learned} users which --holdout {name} holds back for the test",
+            "Train that one with the same --holdout, too, or use --holdout last.",
+        )
     valid = cut.valid.unless(known)
     if name != "none" and not valid.anything.any():
         raise UsageError(
-            "--warm-from",
+            option,
             f"an export that has learned every watch that --holdout {name} validates on",
             "Train that one with the same --holdout, too, or use --holdout last.",
         )

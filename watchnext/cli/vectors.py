@@ -102,8 +102,9 @@ def read(
     json_: Json = False,
 ) -> None:
     """Make an export of vectors that something else has trained, to index, publish and serve it."""
+    from watchnext.config import ModelConfig
     from watchnext.export import ExportManifest, write_export
-    from watchnext.linear import linear_export, linear_model
+    from watchnext.linear import linear_export
     from watchnext.word2vec_format import read_vectors
 
     if spaces is not None and corpus is None:
@@ -112,7 +113,7 @@ def read(
     found = read_vectors(file, binary)
     log, rows, facts = _without_corpus(found) if corpus is None else _for_corpus(found, file, corpus, spaces)
     with progress(not json_) as bar:
-        model = linear_model(found.vectors.shape[1], last)
+        model = ModelConfig.linear(found.vectors.shape[1], last)
         track = partial(bar.track, description="user vectors")
         write_export(linear_export(log, model, rows, rows, track=track), to)
     report(json_, "Export", {**facts, "dimensions": model.dim}, to, f"watchnext index {to}")
