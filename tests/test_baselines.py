@@ -39,7 +39,7 @@ def checkerboard(users: int = 40, items: int = 20) -> Histories:
     return Histories.of([rng.permutation(row)[:-2].tolist() for row in own])
 
 
-@pytest.mark.parametrize("name", ["item-knn", "ease", "ials", "item2vec"])
+@pytest.mark.parametrize("name", ["item-knn", "ease", "ials", "gensim-item2vec"])
 def test_on_a_checkerboard_everybody_gets_the_own_colour(name: str) -> None:
     histories = checkerboard()
     baseline = BASELINES[name]
@@ -184,10 +184,10 @@ def test_item2vec_of_shuffled_histories_knows_no_order() -> None:
 
 
 def test_one_seed_gives_one_item2vec_in_every_process() -> None:
-    histories, baseline = checkerboard(), BASELINES["item2vec"]
+    histories, baseline = checkerboard(), BASELINES["gensim-item2vec"]
     here: Any = baseline.fit(histories, everything(histories), 20, baseline.grid[0], 7)
     code = (
-        "from tests.test_baselines import BASELINES, checkerboard; h, b = checkerboard(), BASELINES['item2vec']\n"
+        "from tests.test_baselines import BASELINES, checkerboard; h, b = checkerboard(), BASELINES['gensim-item2vec']\n"
         "print(b.fit(h, h.lengths, 20, b.grid[0], 7).item_vectors.tobytes().hex())"
     )
     there = subprocess.run(
@@ -227,7 +227,7 @@ def test_nan_never_wins_a_tuning() -> None:
     assert tune(Ease(), histories, everything(histories), 20, lambda _: next(values)).score == 1
 
 
-@pytest.mark.parametrize("name", ["ease", "item2vec"])
+@pytest.mark.parametrize("name", ["ease", "gensim-item2vec"])
 def test_a_shared_fit_is_a_fit(name: str) -> None:
     histories, baseline = checkerboard(), BASELINES[name]
     ends, users = everything(histories) - (everything(histories) > 0), np.arange(1, 41, dtype=np.int32)
@@ -244,7 +244,9 @@ def test_nothing_to_train_on_is_an_error(name: str) -> None:
         baseline.fit(Histories.of([[1, 2]]), np.zeros(2, np.int64), 2, baseline.grid[0], 0)
 
 
-@pytest.mark.parametrize(("name", "module"), [("ials", "implicit.cpu.als"), ("item2vec", "gensim.models.word2vec")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("ials", "implicit.cpu.als"), ("gensim-item2vec", "gensim.models.word2vec")]
+)
 def test_a_missing_library_is_named_with_its_cure(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     histories, baseline = checkerboard(), BASELINES[name]

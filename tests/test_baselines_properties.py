@@ -20,7 +20,7 @@ ITEMS, USERS, LENGTH = 12, 8, 10
 DAY = 24 * 60 * 60
 QUICK: dict[str, Any] = {
     "ials": IalsSettings(factors=4, iterations=2),
-    "item2vec": Item2vecSettings(training=Item2vecTraining(dim=4, epochs=1, negatives=2)),
+    "gensim-item2vec": Item2vecSettings(training=Item2vecTraining(dim=4, epochs=1, negatives=2)),
 }
 
 

@@ -86,7 +86,7 @@ class Item2vec(Baseline[Item2vecSettings]):
     Barkan and Koenigstein, *Item2vec: Neural Item Embedding for Collaborative Filtering*, MLSP 2016.
     """
 
-    name = "item2vec"
+    name = "gensim-item2vec"
     grid = tuple(
         Item2vecSettings(training=training, last=last, scored_by=scored_by)
         for training in (Item2vecTraining(), Item2vecTraining(order="shuffled"))

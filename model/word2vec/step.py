@@ -6,12 +6,14 @@ so that one more product has the scores of all of them for all watches (Ji et al
 Shared and Distributed Memory*).
 """
 
-import numpy as np
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from model.hierarchical import hierarchical_softmax
 from model.parameters import TABLE, Tensor
 from model.trainer import SparseTrainer
+from model.word2vec.loss import logistic_loss, window_pairs
 from model.word2vec.prepare import PreparedWindows
 from model.word2vec.vectors import WordVectors
 from model.word2vec.windows import edge_of
@@ -19,6 +21,25 @@ from watchnext.config import Word2vecConfig
 
 Values = dict[str, Tensor]
 WATCHED, ITEM, NODE = f"{TABLE}watched", f"{TABLE}item", f"{TABLE}node"
+
+
+class Gathered(NamedTuple):
+    """A batch with its vectors."""
+
+    inputs: Tensor
+    """[rows, width, dim] hidden layers of all watches, those of the edges too."""
+    outputs: Tensor | None
+    """[rows, width, dim] their output vectors; None with hierarchical softmax."""
+    drawn: Tensor | None
+    """[shared negatives, dim] output vectors of the negatives, likewise."""
+    nodes: Tensor | None
+    """[rows * length, longest, dim] vectors of the inner nodes on the ways to the watches of the rows."""
+    signs: Tensor | None
+    """[rows * length, longest] their turns, 0 for padding."""
+    pairs: Tensor
+    """[rows, length, width] which watches stand together."""
+    middle: slice
+    """Where in a row its own watches are."""
 
 
 class Word2vecTrainer(SparseTrainer[PreparedWindows]):
@@ -45,76 +66,61 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
         return loss, {name: tf.convert_to_tensor(value) for name, value in found.items()}  # from IndexedSlices, too
 
     def loss(self, batch: PreparedWindows, values: Values) -> Tensor:
-        """The mean loss of a batch's pairs, with `cbow` of its watches, in nats."""
-        config = self.network.config
-        edge, length = edge_of(config), batch.reach.shape[1]
-        middle = slice(edge, edge + length)
-        pairs = window_pairs(batch.history, batch.reach, edge)  # [rows, length, width]
-        inputs = self.network.hidden(tf.gather(values[WATCHED], batch.items))  # [rows, width, dim]
+        """The mean loss of a batch in nats: of its pairs, or with `cbow` of its watches."""
+        config, gathered = self.network.config, self.gathered(batch, values)
         if config.architecture == "cbow":
-            count = tf.reduce_sum(pairs, 2, keepdims=True)
-            means = tf.matmul(pairs / tf.maximum(count, 1.0), inputs)  # [rows, length, dim]
-            some = tf.cast(count[..., 0] > 0, tf.float32)
-            return self._of_means(batch, values, means, some, middle) / tf.maximum(tf.reduce_sum(some), 1.0)
-        of_pairs = self._of_nodes if batch.paths is not None else self._of_pairs
-        return of_pairs(batch, values, inputs, pairs, middle) / tf.maximum(tf.reduce_sum(pairs), 1.0)
+            return _cbow(gathered, config)
+        pairs = gathered.pairs
+        total = _skipgram_nodes(gathered) if gathered.nodes is not None else _skipgram(gathered, config)
+        return total / tf.maximum(tf.reduce_sum(pairs), 1.0)
 
-    def _of_means(self, batch: PreparedWindows, values: Values, means: Tensor, some: Tensor, middle: slice) -> Tensor:
-        """The sum of the losses of the watches in the middle, given the means of their windows."""
-        dim = means.shape[2]
+    def gathered(self, batch: PreparedWindows, values: Values) -> Gathered:
+        """The vectors that a batch needs."""
+        edge, length = edge_of(self.network.config), batch.reach.shape[1]
+        pairs = window_pairs(batch.history, batch.reach, edge)
+        inputs = self.network.hidden(tf.gather(values[WATCHED], batch.items))
+        middle = slice(edge, edge + length)
         if batch.paths is not None:
             nodes = tf.gather(values[NODE], batch.paths.nodes)
-            return tf.reduce_sum(
-                tf.reshape(some, [-1]) * hierarchical_softmax(tf.reshape(means, [-1, dim]), nodes, batch.paths.signs)
-            )
-        true = tf.reduce_sum(means * tf.gather(values[ITEM], batch.items[:, middle]), -1)
-        return tf.reduce_sum(some * tf.nn.softplus(-true)) + self._of_negatives(batch, values, means, some)
-
-    def _of_pairs(
-        self, batch: PreparedWindows, values: Values, inputs: Tensor, pairs: Tensor, middle: slice
-    ) -> Tensor:
-        """The sum of the losses of all pairs, of a watch in the middle of a window and one that it predicts."""
-        given = inputs[:, middle]
-        true = tf.matmul(given, tf.gather(values[ITEM], batch.items), transpose_b=True)  # [rows, length, width]
-        return tf.reduce_sum(pairs * tf.nn.softplus(-true)) + self._of_negatives(
-            batch, values, given, tf.reduce_sum(pairs, 2)
-        )
-
-    def _of_negatives(self, batch: PreparedWindows, values: Values, given: Tensor, counts: Tensor) -> Tensor:
-        """The sum over watches of how often their negatives count times the negatives' losses, given [.., dim]."""
-        config = self.network.config
-        drawn = tf.gather(values[ITEM], batch.negative)
-        scores = tf.matmul(tf.reshape(given, [-1, given.shape[2]]), drawn, transpose_b=True)
-        weight = config.negatives / config.shared_negatives
-        return weight * tf.reduce_sum(tf.reshape(counts, [-1, 1]) * tf.nn.softplus(scores))
-
-    def _of_nodes(
-        self, batch: PreparedWindows, values: Values, inputs: Tensor, pairs: Tensor, middle: slice
-    ) -> Tensor:
-        """The sum of the losses of all pairs, of a watch in the middle and one of its window that predicts it.
-
-        Windows are symmetric: which of the two predicts the other makes no difference on average, and the ways
-        through the tree are then those of the row alone.
-        """
-        assert batch.paths is not None  # noqa: S101
-        rows, length, width = pairs.shape
-        nodes = tf.gather(values[NODE], tf.reshape(batch.paths.nodes, [rows, -1]))  # [rows, length * longest, dim]
-        scores = tf.reshape(tf.matmul(nodes, inputs, transpose_b=True), [rows, length, -1, width])
-        signs = tf.reshape(batch.paths.signs, [rows, length, -1, 1])
-        turns = tf.where(signs == 0, 0.0, tf.nn.softplus(-signs * scores))
-        return tf.reduce_sum(pairs[:, :, None] * turns)
+            return Gathered(inputs, None, None, nodes, batch.paths.signs, pairs, middle)
+        outputs, drawn = (tf.gather(values[ITEM], places) for places in (batch.items, batch.negative))
+        return Gathered(inputs, outputs, drawn, None, None, pairs, middle)
 
 
-def window_pairs(history: Tensor, reach: Tensor, edge: int) -> Tensor:
-    """[rows, length, edge + length + edge] 1 where a watch of a row has another one in its window, else 0.
+def _skipgram(g: Gathered, config: Word2vecConfig) -> Tensor:
+    """The sum of the losses of all pairs of a watch and one in its window, which it predicts."""
+    given = g.inputs[:, g.middle]
+    return logistic_loss(given, g.outputs, g.pairs, 1.0) + _negatives(g, config, given, tf.reduce_sum(g.pairs, 2))
 
-    Args:
-        history: [rows, edge + length + edge] which history each watch is of, 0 for padding.
-        reach: [rows, length] how far each window goes.
-        edge: watches on each side that are no middles of windows.
+
+def _skipgram_nodes(g: Gathered) -> Tensor:
+    """The same by hierarchical softmax, of a watch and one in its window that predicts it.
+
+    Windows are symmetric: which of the two predicts the other makes no difference on average, and the ways through
+    the tree are then those of the row alone.
     """
-    length, width = reach.shape[1], history.shape[1]
-    distance = np.abs(np.arange(length)[:, None] + edge - np.arange(width)).astype(np.int32)
-    own = history[:, edge : edge + length, None]
-    inside = (own == history[:, None]) & (own > 0) & (distance > 0) & (distance <= reach[..., None])
-    return tf.cast(inside, tf.float32)
+    rows, length, width = g.pairs.shape
+    nodes = tf.reshape(g.nodes, [rows, -1, g.inputs.shape[2]])
+    signs = tf.reshape(g.signs, [rows, length, -1, 1])
+    weight = tf.reshape(tf.abs(signs) * g.pairs[:, :, None], [rows, -1, width])
+    return logistic_loss(nodes, g.inputs, weight, tf.reshape(signs, [rows, -1, 1]))
+
+
+def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
+    """The mean of the losses of all watches with a window, predicted from its mean."""
+    count = tf.reduce_sum(g.pairs, 2)
+    means = tf.matmul(g.pairs / tf.maximum(count, 1.0)[..., None], g.inputs)  # [rows, length, dim]
+    some = tf.cast(count > 0, tf.float32)
+    if g.nodes is not None:
+        losses = hierarchical_softmax(tf.reshape(means, [-1, means.shape[2]]), g.nodes, g.signs)
+        total = tf.reduce_sum(tf.reshape(some, [-1]) * losses)
+    else:
+        scores = tf.reduce_sum(means * g.outputs[:, g.middle], -1)
+        total = tf.reduce_sum(some * tf.nn.softplus(-scores)) + _negatives(g, config, means, some)
+    return total / tf.maximum(tf.reduce_sum(some), 1.0)
+
+
+def _negatives(g: Gathered, config: Word2vecConfig, given: Tensor, counts: Tensor) -> Tensor:
+    """The sum of the losses of the negatives, each as often as `counts` [rows, length] says for each `given` vector."""
+    weight = tf.reshape(counts, [-1, 1]) * (config.negatives / config.shared_negatives)
+    return logistic_loss(tf.reshape(given, [-1, given.shape[2]]), g.drawn, weight, -1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from watchnext.cli.console import Json, err, progress, report
-from watchnext.config import RunOptions
+from watchnext.config import RunOptions, Word2vecConfig
 from watchnext.errors import TrainingError, UsageError
 from watchnext.presets import PRESETS, Preset, changed, preset
 from watchnext.split import TESTED, HoldoutName, Split
