@@ -147,6 +147,26 @@ def test_gensim_reads_compressed_files(tmp_path: Path, name: str) -> None:
     assert np.array_equal(theirs.vectors, rows)
 
 
+def as_distance_c(path: Path) -> dict[bytes, tuple[float, ...]]:
+    """What distance.c of the word2vec tool reads: its loop, which takes one character after the other."""
+    found = {}
+    with path.open("rb") as file:
+        count, dim = map(int, file.readline().split())
+        for _ in range(count):
+            word = b""
+            while (character := file.read(1)) not in {b"", b" "}:
+                word += character if character != b"\n" else b""
+            found[word] = struct.unpack(f"<{dim}f", file.read(4 * dim))
+    return found
+
+
+def test_the_word2vec_tool_reads_what_is_written(tmp_path: Path) -> None:
+    names, rows = random(50, 9)
+    write_vectors(tmp_path / "v.bin", names, rows, binary=True)
+    wanted = {name.encode(): tuple(row) for name, row in zip(names, rows.tolist(), strict=True)}
+    assert as_distance_c(tmp_path / "v.bin") == wanted
+
+
 HOSTILE = [
     (b"", "no header"),
     (b"a 1 2\n", "no header"),
