@@ -52,6 +52,7 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
     def __init__(self, network: WordVectors, config: Word2vecConfig, steps: int = 0) -> None:
         super().__init__(network, config, steps)
         self.network = network
+        self._compiled = tf.function(self._gradients, jit_compile=True, autograph=False)
 
     def rows(self, batch: PreparedWindows) -> Values:
         """See `SparseTrainer.rows`."""
@@ -59,6 +60,10 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
 
     def gradients(self, batch: PreparedWindows, values: Values) -> tuple[Tensor, Values]:
         """See `SparseTrainer.gradients`."""
+        compiled: tuple[Tensor, Values] = self._compiled(batch, values)
+        return compiled
+
+    def _gradients(self, batch: PreparedWindows, values: Values) -> tuple[Tensor, Values]:
         with tf.GradientTape() as tape:
             tape.watch(values)
             loss = self.loss(batch, values)
