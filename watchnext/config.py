@@ -209,7 +209,7 @@ class Word2vecConfig(FitConfig):
     """`negative` sampling, or `hierarchical` softmax over a Huffman tree."""
     negatives: int = Field(10, ge=1)
     """Negative sampling: how many negatives a pair counts (2013b: 5 to 20 for small corpora)."""
-    shared_negatives: int = Field(128, ge=1)
+    shared_negatives: int = Field(256, ge=1)
     """Negative sampling: how many are drawn for a batch and shared by all its pairs, each weighing `negatives` of
     them; more of them estimate the same loss with less noise and take more time."""
     noise_exponent: float = Field(0.75, ge=0, le=1)
@@ -219,7 +219,7 @@ class Word2vecConfig(FitConfig):
     (2013b, 2.3); 0 keeps all, 0.001 is usual for words."""
     activation: Activation = "linear"
     """What is applied to input vectors, the hidden layer; word2vec has none."""
-    batch_examples: int = Field(1024, ge=1)
+    batch_examples: int = Field(256, ge=1)
     """Watches of a batch; its window's edges and padding come on top."""
     vectors: Literal["input", "output", "average"] = "output"
     """Which vectors are those of the items that are recommended; watched ones always have their input vectors."""
@@ -228,7 +228,7 @@ class Word2vecConfig(FitConfig):
     user: Literal["mean", "decay"] = "mean"
     """The user vector is the `mean` of the input vectors of the last watches, or weighs each `decay` times as much as
     the one after it."""
-    last: int = Field(5, ge=1)
+    last: int = Field(3, ge=1)
     """How many of the last watches the user vector is made of."""
     decay: float = Field(0.8, gt=0, le=1)
     """User vectors `decay`: how much a watch weighs against the one after it."""

@@ -41,9 +41,20 @@ PRESETS = {
         ),
         training=TrainingConfig(examples_per_user=100, learning_rate=1e-3, averaged=0, patience=5),
     ),
-    "item2vec": Preset.word2vec(Word2vecConfig()),
+    "item2vec": Preset.word2vec(Word2vecConfig(optimizer="rowwise_adagrad", learning_rate=0.2, patience=10)),
     "word2vec": Preset.word2vec(
-        Word2vecConfig(dim=100, subsampling=1e-3, vectors="input", similarity="cosine", epochs=5)
+        Word2vecConfig(
+            dim=100,
+            shared_negatives=128,
+            subsampling=1e-3,
+            batch_examples=1024,
+            vectors="input",
+            similarity="cosine",
+            learning_rate=0.02,
+            final_rate=0.2,
+            epochs=5,
+            averaged=0,
+        )
     ),
 }
 """`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3;
