@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from watchnext.config import ModelConfig, TrainingConfig
+from watchnext.config import Word2vecConfig
 from watchnext.errors import UsageError
 from watchnext.presets import Preset, changed, text_of
 
@@ -30,13 +30,26 @@ DEFAULT = {
     "batch_examples": "512,1024,2048",
 }
 """What is searched where nothing else is said."""
+WORD2VEC = {
+    "learning_rate": "0.0005..0.05",
+    "dim": "32,64,128",
+    "architecture": "skipgram,cbow",
+    "window": "2,5,10,none",
+    "dynamic_window": "true,false",
+    "negatives": "2..50",
+    "noise_exponent": "0..1",
+    "subsampling": "0.0,0.01,0.001",
+    "vectors": "input,output,average",
+    "similarity": "dot,cosine",
+    "last": "1..100",
+}
+"""The same for item2vec and word2vec."""
 NEEDS = {"decays": ("encoder", "decay"), "temperature": ("similarity", "cosine")}
-"""Settings of `DEFAULT` that only another setting's value brings to use."""
+"""Settings that only another setting's value brings to use."""
 LINEAR = frozenset({"dropout", "noise_exponent"})
 """Settings whose ranges are not drawn from on a logarithmic scale."""
 FIXED = frozenset({"seed", "validation_users"})
 """Settings that decide what a trial is judged by rather than how good it is."""
-NAMES = [name for name in (*ModelConfig.model_fields, *TrainingConfig.model_fields) if name not in FIXED]
 
 
 def space_of(base: Preset, given: Sequence[str], fixed: Sequence[str]) -> Space:
@@ -45,13 +58,14 @@ def space_of(base: Preset, given: Sequence[str], fixed: Sequence[str]) -> Space:
     Args:
         given: `NAME=a,b,c` or `NAME=low..high` each; of one name the last counts.
         fixed: names that are not searched unless given. The preset's own values of the others are always among the
-            choices of `DEFAULT`.
+            choices of `DEFAULT`, or `WORD2VEC`.
 
     Raises UsageError for an unknown name, a value that its setting cannot have, or a range of what has no order.
     """
     own = dict(parsed(text, base) for text in given)
     space: Space = {}
-    for name, text in DEFAULT.items():
+    usual = WORD2VEC if isinstance(base.training, Word2vecConfig) else DEFAULT
+    for name, text in usual.items():
         setting, wanted = NEEDS.get(name, (name, None))
         useful = wanted is None or setting in own or value(base, setting) == wanted
         if useful and name not in (*own, *fixed):
@@ -64,8 +78,9 @@ def space_of(base: Preset, given: Sequence[str], fixed: Sequence[str]) -> Space:
 def parsed(text: str, base: Preset) -> tuple[str, BaseDistribution]:
     """A setting's name and what is drawn for it."""
     name, equals, values = text.partition("=")
-    if not (equals and values) or name not in NAMES:
-        cure = f"Give NAME=a,b,c or NAME=low..high with one of the names: {', '.join(NAMES)}."
+    names = [name for group in base.groups for name in type(group).model_fields if name not in FIXED]
+    if not (equals and values) or name not in names:
+        cure = f"Give NAME=a,b,c or NAME=low..high with one of the names: {', '.join(names)}."
         raise UsageError("--space", repr(text), cure)
     low, dots, high = values.partition("..")
     try:
@@ -99,8 +114,8 @@ def _range(text: str, name: str, low: object, high: object) -> BaseDistribution:
 
 
 def value(of: Preset, name: str) -> object:
-    """The value of a setting, whichever of the two configurations it belongs to."""
-    return getattr(of.model if name in type(of.model).model_fields else of.training, name)
+    """The value of a setting, whichever of the configurations it belongs to."""
+    return next(getattr(group, name) for group in of.groups if name in type(group).model_fields)
 
 
 def drawn(space: Space, trial: Trial) -> list[str]:

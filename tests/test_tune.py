@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.fit import METRIC
-from model.space import DEFAULT, position, space_of
+from model.space import DEFAULT, WORD2VEC, position, space_of
 from model.study import JOURNAL, opened
 from model.tune import FACTS, MOST_FAILURES, MOST_RETRIES, Attempt, Search
 from watchnext.errors import CorruptError, TrainingError, UsageError
@@ -214,9 +214,10 @@ def test_every_preset_is_in_its_space(name: str) -> None:
     base = preset(name)
     place = position(space_of(base, [], []), base)
     assert place is not None
-    assert ("decays" in place) == (base.model.encoder == "decay")
-    assert ("temperature" in place) == (base.model.similarity == "cosine")
-    assert place["tower"] == {"default": "128", "youtube2016": "1024,512"}[name]
+    network = len(base.groups) > 1
+    assert ("decays" in place) == (network and base.model.encoder == "decay")
+    assert ("temperature" in place) == (network and base.model.similarity == "cosine")
+    assert place.get("tower") == {"default": "128", "youtube2016": "1024,512"}.get(name)
 
 
 def test_what_is_given_widens_the_space_and_what_is_fixed_leaves_it() -> None:
@@ -273,4 +274,5 @@ def test_found_settings_are_read_again_and_nothing_else_is(tmp_path: Path) -> No
 
 def test_the_manual_lists_the_space_that_is_searched() -> None:
     manual = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text()
-    assert dict(re.findall(r"^\| `(\w+)`[^|]*\| `([^`]+)` \|$", manual, re.MULTILINE)) == DEFAULT
+    for part, space in zip(manual.split("With `--model item2vec`"), (DEFAULT, WORD2VEC), strict=True):
+        assert dict(re.findall(r"^\| `(\w+)`[^|]*\| `([^`]+)` \|$", part, re.MULTILINE)) == space

@@ -33,7 +33,7 @@ def tune(
     minutes: Annotated[float, typer.Option(help="How long all trials together may take.")] = 30,
     trials: Annotated[int | None, typer.Option(min=1, help="Also end after so many trials.")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the trials, best.json and trials.svg.")] = Path("work/tune"),
-    preset_: Annotated[str, typer.Option("--model", "--preset", help="The network to start from.")] = "default",
+    preset_: Annotated[str, typer.Option("--model", "--preset", help="The preset to start from.")] = "default",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Fix a setting of all trials. Repeatable."),
