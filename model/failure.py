@@ -14,6 +14,7 @@ from model.huffman import Paths
 from model.item_features import TouchedFeatures
 from model.prepare import Prepared
 from model.searches import Bags
+from model.word2vec.prepare import PreparedWindows
 from watchnext.errors import TrainingError
 from watchnext.files import write_atomic
 
@@ -73,18 +74,20 @@ def load_batch(file: Path) -> FailedBatch:
     with np.load(file) as stored:
         values = dict(stored)
     about = {name: values.pop(name).item() for name in FailedBatch._fields if name != "batch"}
-    fields: dict[str, Any] = dict.fromkeys(Prepared._fields) | {"context": {}}
+    kind = PreparedWindows if "reach" in values else Prepared
+    fields: dict[str, Any] = dict.fromkeys(kind._fields) | ({"context": {}} if kind is Prepared else {})
     for name, value in values.items():
         field, _, inner = name.partition("/")
         if inner:
             fields[field] = {**(fields[field] or {}), inner: value}
         else:
             fields[field] = value
-    fields["log_q"] = tuple(fields["log_q"].values())
-    for name, kind in (("features", TouchedFeatures), ("searches", Bags), ("paths", Paths)):
-        if fields[name]:
-            fields[name] = kind(**fields[name])
-    return FailedBatch(**about, batch=Prepared(**fields))
+    if kind is Prepared:
+        fields["log_q"] = tuple(fields["log_q"].values())
+    for name, part in (("features", TouchedFeatures), ("searches", Bags), ("paths", Paths)):
+        if fields.get(name):
+            fields[name] = part(**fields[name])
+    return FailedBatch(**about, batch=kind(**fields))
 
 
 def arrays(value: object, name: str = "") -> dict[str, NDArray[Any]]:
