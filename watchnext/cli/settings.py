@@ -17,7 +17,7 @@ def settings(
     chosen = preset(preset_)
     table = Table("setting", preset_, "meaning", title="Settings", title_justify="left", show_lines=True)
     values: dict[str, Any] = {}
-    for group in (chosen.model, chosen.training):
+    for group in chosen.groups:
         for name, field in type(group).model_fields.items():
             values[name] = getattr(group, name)
             table.add_row(name, text_of(values[name]), (field.description or "").replace("\n", " "))
