@@ -59,6 +59,8 @@ PRESETS = {
 }
 """`default` is the most accurate of one size for all logs; `youtube2016` follows the paper's section 3;
 `item2vec` learns from which items stand near each other in histories, `word2vec` the same for words of texts."""
+RECOMMENDERS = tuple(name for name in PRESETS if name != "word2vec")
+"""Those whose items are recommended."""
 
 
 def preset(name: str) -> Preset:

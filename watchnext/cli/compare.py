@@ -12,7 +12,7 @@ import typer
 from watchnext.cli.console import Json, err, out, report
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
-from watchnext.presets import PRESETS, changed, preset
+from watchnext.presets import PRESETS, RECOMMENDERS, changed, preset
 from watchnext.split import TESTED
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _jobs(
     names = [folder.resolve().name for folder in corpora]
     if len(set(names)) < len(names):
         raise UsageError("corpora", f"one folder name twice: {', '.join(names)}", "Give each folder its own name.")
-    named = [_model(text, set(BASELINES)) for text in models or [*PRESETS, *BASELINES]]
+    named = [_model(text, set(BASELINES)) for text in models or [*RECOMMENDERS, *BASELINES]]
     if world:
         WorldManifest.read(world)  # before anything is fitted
         named.append((ORACLE, (str(world),)))
