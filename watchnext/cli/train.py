@@ -1,5 +1,6 @@
 """`watchnext train`: a corpus in, an export out."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -78,15 +79,15 @@ def train(
         int | None, typer.Option(min=0, help="Everything random follows from it.", rich_help_panel=MODEL)
     ] = None,
     holdout: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="`last`: each user's last watch, for early stopping. With a test part, too, for `watchnext"
-            " evaluate`: `leave-one-out`, `temporal` (the latest watches of all; `temporal-next`: the next of each"
-            " user), `users` (some users entirely; `users-random`: asked for watches from anywhere in their"
-            " histories). `none`: train on everything for all epochs.",
+            help="`last`, the default: each user's last watch, for early stopping. With a test part, too, for"
+            " `watchnext evaluate`: `leave-one-out`, `temporal` (the latest watches of all; `temporal-next`: the next"
+            " of each user), `users` (some users entirely; `users-random`: asked for watches from anywhere in their"
+            " histories). `none`, the default for texts: train on everything for all epochs.",
             rich_help_panel=EVALUATION,
         ),
-    ] = "last",
+    ] = None,
     holdout_share: Annotated[
         float,
         typer.Option(
@@ -104,13 +105,14 @@ def train(
         ),
     ] = False,
     optimizer_state: Annotated[
-        bool,
+        bool | None,
         typer.Option(
+            "--optimizer-state/--no-optimizer-state",
             help="Keep the optimizer's state in the export, for a later --warm-from; with Adam twice the size of the"
-            " tables.",
+            " tables. Kept unless said otherwise, but for item2vec and word2vec, which cannot go on.",
             rich_help_panel=RUN,
         ),
-    ] = True,
+    ] = None,
     resume: Annotated[
         bool, typer.Option(help="Go on with an interrupted run of the same options.", rich_help_panel=RUN)
     ] = False,
@@ -137,13 +139,19 @@ def train(
     Stops by itself when the validation metric no longer rises, and keeps the best epoch. Interrupt it at any moment,
     even with kill -9: --resume goes on from the last checkpoint.
     """
+    own = {"epochs": epochs, "seed": seed}
+    further = [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
+    chosen = _chosen(preset_, settings, further)
+    starts_anew = isinstance(chosen.training, Word2vecConfig)
+    if starts_anew:
+        _refuse({"--warm-from": warm_from, "--init-from": init_from, "--optimizer-state": optimizer_state or None})
     options = RunOptions.checked(
         {
             "checkpoints": checkpoints or to.with_name(f"{to.name}.checkpoints"),
             "checkpoint_minutes": checkpoint_minutes,
             "checkpoint_steps": checkpoint_steps,
             "logs": logs or to.with_name(f"{to.name}.logs"),
-            "optimizer_state": optimizer_state,
+            "optimizer_state": not starts_anew if optimizer_state is None else optimizer_state,
             "resume": resume,
         }
     )
@@ -155,10 +163,9 @@ def train(
         raise UsageError("--init-from", "--warm-from beside it", "Leave one out: a warm start has all vectors.")
     if resume and not any(options.checkpoints.glob("*/step-*")):
         err.print(f"No checkpoint in {options.checkpoints}: training starts anew.", soft_wrap=True)
-    own = {"epochs": epochs, "seed": seed, "replay": replay}
-    further = [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
-    chosen = _chosen(preset_, settings, further)
-    starts = warm_from, init_from
+    if replay is not None:
+        chosen = changed(chosen, [f"replay={replay}"])
+    starts, holdout = (warm_from, init_from), holdout or _usual_holdout(corpus)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, *starts)
     then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
     report(json_, "Trained", facts, to, f"{then} {to}")
@@ -172,6 +179,20 @@ def _chosen(name: str, settings: Path | None, further: list[str]) -> Preset:
     if name not in ("default", tuned.preset):
         raise UsageError("--model", f"{name!r} beside settings for {tuned.preset!r}", "Leave one of the two out.")
     return tuned.chosen(tuple(further))
+
+
+def _refuse(given: Mapping[str, object]) -> None:
+    """Raise UsageError for the first option that is given and of no use to a model that always starts anew."""
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(option, "a model that always starts anew", "Leave it out, or choose another --model.")
+
+
+def _usual_holdout(corpus: Path) -> HoldoutName:
+    """What is held back where nothing is said: of texts nothing, since nobody asks for the last word of a line."""
+    from corpus.corpus import CorpusManifest
+
+    return "none" if CorpusManifest.read(corpus).of_text else "last"
 
 
 def run(
@@ -250,11 +271,7 @@ def planned(
     name = cast(HoldoutName, holdout)
     cut = split(corpus.histories, name, share, seed)
     known, training = None, chosen.training
-    if isinstance(training, Word2vecConfig):
-        if warm or initial:
-            cure = "Leave it out, or choose another --model."
-            raise UsageError("--warm-from" if warm else "--init-from", "a model that always starts anew", cure)
-    elif warm is not None:
+    if warm is not None and not isinstance(training, Word2vecConfig):
         known = warm.known(corpus.users, corpus.histories)
         cut = _unseen(cut, name, known, training.replay)
     if initial is not None:
