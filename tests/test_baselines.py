@@ -187,7 +187,8 @@ def test_one_seed_gives_one_item2vec_in_every_process() -> None:
     histories, baseline = checkerboard(), BASELINES["gensim-item2vec"]
     here: Any = baseline.fit(histories, everything(histories), 20, baseline.grid[0], 7)
     code = (
-        "from tests.test_baselines import BASELINES, checkerboard; h, b = checkerboard(), BASELINES['gensim-item2vec']\n"
+        "from tests.test_baselines import BASELINES, checkerboard\n"
+        "h, b = checkerboard(), BASELINES['gensim-item2vec']\n"
         "print(b.fit(h, h.lengths, 20, b.grid[0], 7).item_vectors.tobytes().hex())"
     )
     there = subprocess.run(

@@ -126,6 +126,6 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
 
 
 def _negatives(g: Gathered, config: Word2vecConfig, given: Tensor, counts: Tensor) -> Tensor:
-    """The sum of the losses of the negatives, each as often as `counts` [rows, length] says for each `given` vector."""
+    """The sum of the losses of the negatives, as often as `counts` [rows, length] says for each `given` vector."""
     weight = tf.reshape(counts, [-1, 1]) * (config.negatives / config.shared_negatives)
     return logistic_loss(tf.reshape(given, [-1, given.shape[2]]), g.drawn, weight, -1.0)
