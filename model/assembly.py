@@ -141,7 +141,8 @@ def _word2vec(data: TrainingData, config: Word2vecConfig, counts: Int64) -> Part
     builder = WindowBuilder.of(data.inputs.histories, data.ends, counts, config)
     _check(builder)
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
-    trainer = Word2vecTrainer(WordVectors(config, data.items, tree), config, builder.expected * config.epochs)
+    vectors = WordVectors(config, data.items, tree, data.features)
+    trainer = Word2vecTrainer(vectors, config, builder.expected * config.epochs)
     return Parts(trainer, builder, WindowPreparer(noise, config, tree), counts)
 
 

@@ -19,13 +19,17 @@ class WordVectors(Parameters):
     Args:
         items: in the vocabulary.
         tree: of hierarchical softmax.
+        features: what is known of users beside their histories, which an export has though nothing here reads it.
     """
 
     watched = "watched"
     """The table of input vectors."""
 
-    def __init__(self, config: Word2vecConfig, items: int, tree: HuffmanTree | None = None) -> None:
+    def __init__(
+        self, config: Word2vecConfig, items: int, tree: HuffmanTree | None = None, features: FeatureSpec | None = None
+    ) -> None:
         self.config, self.items, self.tree, self.dense = config, items, tree, {}
+        self.features = features or FeatureSpec()
         rng = np.random.default_rng([config.seed, 3])
         start = (rng.random((items + 1, config.dim), np.float32) - 0.5) / config.dim  # as word2vec's own program
         predicted, rows = ("node", tree.inner + 1) if tree else ("item", items + 1)
@@ -65,4 +69,4 @@ class WordVectors(Parameters):
     def tower(self) -> UserTower:
         """The mean of the last watches' input vectors as a tower."""
         model = self.config.model
-        return UserTower(model, FeatureSpec(), self.input_vectors(), linear_weights(model))
+        return UserTower(model, self.features, self.input_vectors(), linear_weights(model))
