@@ -19,7 +19,7 @@ from watchnext.errors import TrainingError
 from watchnext.files import write_atomic
 
 EXPLODED = 100
-"""A loss this many times that of guessing, log(items), has exploded."""
+"""A loss this many times that of guessing has exploded."""
 FILE = "failed-step-{:09d}.npz"
 """Beside the checkpoints."""
 
@@ -37,13 +37,16 @@ class FailedBatch(NamedTuple):
     batch: AnyPrepared
 
 
-def failed(loss: float, gradient_norm: float, items: int) -> bool:
+def failed(loss: float, gradient_norm: float, guessing: float) -> bool:
     """Whether training must stop: the loss or the gradient is not finite, or the loss has exploded.
 
-    >>> failed(12.0, 1.0, 1000), failed(math.nan, 1.0, 1000), failed(1000.0, 1.0, 1000)
+    Args:
+        guessing: the loss of guessing, in nats.
+
+    >>> failed(12.0, 1.0, 6.9), failed(math.nan, 1.0, 6.9), failed(1000.0, 1.0, 6.9)
     (False, True, True)
     """
-    return not (math.isfinite(gradient_norm) and loss <= EXPLODED * max(math.log(items), 1.0))
+    return not (math.isfinite(gradient_norm) and loss <= EXPLODED * max(guessing, 1.0))
 
 
 def failure(file: Path, failed_batch: FailedBatch, learning_rate: float) -> TrainingError:

@@ -108,7 +108,7 @@ class Run:
         return (self.prepare(batch, number, start + i) for i, batch in enumerate(epoch.batches(start)))
 
     def _check(self, loss: float, norm: float, batch: AnyPrepared) -> None:
-        if failed(loss, norm, self.trainer.network.items):
+        if failed(loss, norm, self.trainer.guessing):
             p = self.progress
             file = self.store.folder / FILE.format(p.step + 1)
             about = FailedBatch(p.step + 1, p.epoch, p.batch, loss, norm, batch)

@@ -4,6 +4,7 @@ The encoder is compiled by XLA, which fuses its many small operations. Gathers, 
 CPU TensorFlow's own kernels and oneDNN's matrix products are faster than XLA's.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Trainer(SparseTrainer[Prepared]):
         if batch.nodes is not None:
             rows[f"{TABLE}node"] = batch.nodes
         return rows
+
+    @property
+    def guessing(self) -> float:
+        """See `SparseTrainer.guessing`."""
+        return math.log(self.network.items)
 
     def gradients(self, batch: Prepared, values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `SparseTrainer.gradients`."""

@@ -48,6 +48,11 @@ class SparseTrainer(ABC, Generic[Batch]):
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         """The touched rows of each table, by its variable's name."""
 
+    @property
+    @abstractmethod
+    def guessing(self) -> float:
+        """The loss of guessing, in nats."""
+
     @abstractmethod
     def gradients(self, batch: Batch, values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss of a batch, in nats, and its gradient.

@@ -6,6 +6,7 @@ so that one more product has the scores of all of them for all watches (Ji et al
 Shared and Distributed Memory*).
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -57,6 +58,12 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
     def rows(self, batch: PreparedWindows) -> Values:
         """See `SparseTrainer.rows`."""
         return {name: batch.nodes if name == NODE else batch.rows for name in self.trained}
+
+    @property
+    def guessing(self) -> float:
+        """See `SparseTrainer.guessing`: of all items, or whether the true one and each negative is the true one."""
+        config = self.network.config
+        return math.log(self.network.items) if self.network.tree else (1 + config.negatives) * math.log(2)
 
     def gradients(self, batch: PreparedWindows, values: Values) -> tuple[Tensor, Values]:
         """See `SparseTrainer.gradients`."""
