@@ -3,17 +3,19 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from httpx import Client
 
+from evaluation.results import ResultStore
 from serving.app import create_app
 from serving.settings import ServingSettings
 from tests.commands import run, run_json
 from tests.servers import running, wait_ready
+from watchnext.cli.cell import Job
 from watchnext.config import Word2vecConfig
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.export import OPTIMIZER, Export, ExportManifest
@@ -161,7 +163,8 @@ def test_a_text_is_trained_on_as_a_whole_and_its_words_have_neighbours(tmp_path:
     options = [*SMALL[:-1], "--set=subsampling=0", "--epochs", "12"]
     run("train", tmp_path / "corpus", "--to", tmp_path / "export", "--model", "word2vec", *options)
     export = Export.open(tmp_path / "export")
-    assert (export.manifest.holdout, export.manifest.metrics.keys()) == ("none", {"loss"})
+    assert export.manifest.holdout == "none"
+    assert list(export.manifest.metrics) == ["loss"]
     assert export.item_counts.sum() == len((TEXT * 60).split())
     found = run_json("similar", "red", "--of", tmp_path / "export", "-k", "2")["candidates"]
     assert {row["item_id"] for row in found} == {"green", "blue"}
@@ -237,7 +240,12 @@ def test_compare_leaves_the_preset_for_texts_out_unless_it_is_named(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("watchnext.cli.compare.run_cells", lambda jobs, store: asked.extend(jobs) or [*jobs])
+
+    def failing(jobs: Mapping[str, Job], store: ResultStore) -> list[str]:
+        asked.extend(jobs)
+        return [*jobs]
+
+    monkeypatch.setattr("watchnext.cli.compare.run_cells", failing)
     for options in ([], ["--model", "word2vec"]):
         with pytest.raises(WatchnextError):  # nothing was run
             run("compare", work / "corpus", *options, "--to", tmp_path)

@@ -123,7 +123,7 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
     count = tf.reduce_sum(g.pairs, 2)
     means = tf.matmul(g.pairs / tf.maximum(count, 1.0)[..., None], g.inputs)  # [rows, length, dim]
     some = tf.cast(count > 0, tf.float32)
-    if g.nodes is not None:
+    if g.outputs is None:
         losses = hierarchical_softmax(tf.reshape(means, [-1, means.shape[2]]), g.nodes, g.signs)
         total = tf.reduce_sum(tf.reshape(some, [-1]) * losses)
     else:
