@@ -1,5 +1,7 @@
 """What is exported of word2vec's tables: which vectors, their scale, and users as means by hand; noise and trees."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -121,6 +123,15 @@ def test_noise_is_drawn_by_powers_of_counts(exponent: float) -> None:
     assert chisquare(found[seen], 50_000 * weights / weights.sum()).pvalue > 0.001
     if exponent == 0:
         assert found[seen] == pytest.approx(10_000, rel=0.05)
+
+
+def test_unseen_items_are_not_drawn_at_the_edges_of_others_either() -> None:
+    class Edges(np.random.Generator):
+        def random(self, *args: object, **kwargs: object) -> Any:
+            return np.array([0.0, 0.75, np.nextafter(1, 0)])
+
+    drawn = Noise.of(np.array([0, 0, 3, 0, 1, 0]), 1.0).draw(Edges(np.random.PCG64()), 3)
+    assert drawn.tolist() == [2, 4, 4]
 
 
 def test_noise_needs_watches_and_may_be_of_one_item() -> None:
