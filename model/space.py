@@ -31,7 +31,7 @@ DEFAULT = {
 }
 """What is searched where nothing else is said."""
 WORD2VEC = {
-    "learning_rate": "0.0005..0.05",
+    "learning_rate": "0.005..0.5",
     "dim": "32,64,128",
     "architecture": "skipgram,cbow",
     "window": "2,5,10,none",
