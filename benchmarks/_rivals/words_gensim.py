@@ -1,4 +1,4 @@
-"""Words by gensim's word2vec, with its own learning rate; all else is as the task says. The steady part is `train`."""
+"""Words by gensim's word2vec, with its own learning rate; all else as the task says. The steady part is `train`."""
 
 from pathlib import Path
 
