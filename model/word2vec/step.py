@@ -33,9 +33,10 @@ class Gathered(NamedTuple):
     drawn: Tensor | None
     """[shared negatives, dim] output vectors of the negatives, likewise."""
     nodes: Tensor | None
-    """[rows * length, longest, dim] vectors of the inner nodes on the ways to the watches of the rows."""
+    """Vectors of the inner nodes on the ways to the watches: [rows * length, longest, dim], or with `skipgram` of all
+    nodes of a row, [rows, longest, dim]."""
     signs: Tensor | None
-    """[rows * length, longest] their turns, 0 for padding."""
+    """The turns there: [rows * length, longest], or [rows, length, longest]; 0 for padding."""
     pairs: Tensor
     """[rows, length, width] which watches stand together."""
     middle: slice
@@ -86,8 +87,8 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
         inputs = self.network.hidden(tf.gather(values[WATCHED], batch.items))
         middle = slice(edge, edge + length)
         if batch.paths is not None:
-            nodes = tf.gather(values[NODE], batch.paths.nodes)
-            return Gathered(inputs, None, None, nodes, batch.paths.signs, pairs, middle)
+            ways = batch.paths if batch.turns is None else batch.turns
+            return Gathered(inputs, None, None, tf.gather(values[NODE], ways.nodes), ways.signs, pairs, middle)
         outputs, drawn = (tf.gather(values[ITEM], places) for places in (batch.items, batch.negative))
         return Gathered(inputs, outputs, drawn, None, None, pairs, middle)
 
@@ -102,13 +103,12 @@ def _skipgram_nodes(g: Gathered) -> Tensor:
     """The same by hierarchical softmax, of a watch and one in its window that predicts it.
 
     Windows are symmetric: which of the two predicts the other makes no difference on average, and the ways through
-    the tree are then those of the row alone.
+    the tree are then those of the row alone. They begin with the same nodes, so an input vector meets a node once for
+    all the watches in its window whose ways lead there.
     """
-    rows, length, width = g.pairs.shape
-    nodes = tf.reshape(g.nodes, [rows, -1, g.inputs.shape[2]])
-    signs = tf.reshape(g.signs, [rows, length, -1, 1])
-    weight = tf.reshape(tf.abs(signs) * g.pairs[:, :, None], [rows, -1, width])
-    return logistic_loss(nodes, g.inputs, weight, tf.reshape(signs, [rows, -1, 1]))
+    turns = tf.matmul(g.pairs, tf.abs(g.signs), transpose_a=True)  # [rows, width, longest] how many
+    signs = tf.matmul(g.pairs, g.signs, transpose_a=True) / tf.maximum(turns, 1.0)
+    return logistic_loss(g.inputs, g.nodes, turns, signs)
 
 
 def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
@@ -126,6 +126,6 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
 
 
 def _negatives(g: Gathered, config: Word2vecConfig, given: Tensor, counts: Tensor) -> Tensor:
-    """The sum of the losses of the negatives, each as often as `counts` [rows, length] says for each `given` vector."""
+    """The sum of the losses of the negatives, as often as `counts` [rows, length] says for each `given` vector."""
     weight = tf.reshape(counts, [-1, 1]) * (config.negatives / config.shared_negatives)
     return logistic_loss(tf.reshape(given, [-1, given.shape[2]]), g.drawn, weight, -1.0)
