@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.hierarchical import hierarchical_softmax
 from model.parameters import TABLE, Tensor
 from model.trainer import SparseTrainer
 from model.word2vec.loss import logistic_loss, window_pairs
@@ -117,8 +116,8 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
     means = tf.matmul(g.pairs / tf.maximum(count, 1.0)[..., None], g.inputs)  # [rows, length, dim]
     some = tf.cast(count > 0, tf.float32)
     if g.nodes is not None:
-        losses = hierarchical_softmax(tf.reshape(means, [-1, means.shape[2]]), g.nodes, g.signs)
-        total = tf.reduce_sum(tf.reshape(some, [-1]) * losses)
+        given, signs = tf.reshape(means, [-1, 1, means.shape[2]]), g.signs[:, None]
+        total = logistic_loss(given, g.nodes, tf.reshape(some, [-1, 1, 1]) * tf.abs(signs), signs)
     else:
         scores = tf.reduce_sum(means * g.outputs[:, g.middle], -1)
         total = tf.reduce_sum(some * tf.nn.softplus(-scores)) + _negatives(g, config, means, some)
