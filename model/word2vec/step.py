@@ -115,8 +115,8 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
     count = tf.reduce_sum(g.pairs, 2)
     means = tf.matmul(g.pairs / tf.maximum(count, 1.0)[..., None], g.inputs)  # [rows, length, dim]
     some = tf.cast(count > 0, tf.float32)
-    if g.nodes is not None:
-        given, signs = tf.reshape(means, [-1, 1, means.shape[2]]), g.signs[:, None]
+    if g.outputs is None:
+        given, signs = tf.reshape(means, [-1, 1, means.shape[2]]), tf.expand_dims(g.signs, 1)
         total = logistic_loss(given, g.nodes, tf.reshape(some, [-1, 1, 1]) * tf.abs(signs), signs)
     else:
         scores = tf.reduce_sum(means * g.outputs[:, g.middle], -1)
