@@ -1,7 +1,7 @@
 """Everything that the training loop turns over, put together for a configuration: the network's, or word2vec's."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ from watchnext.item_features import ItemBags
 Config = TrainingConfig | Word2vecConfig
 AnyTrainer = Trainer | Word2vecTrainer
 AnyPrepared = Prepared | PreparedWindows
+NOTHING = "no user with two watches to learn from"
 Start = Callable[[Trainer], Arrays]
 """Gives the values and the optimizer's state that a trainer starts with."""
 
@@ -73,11 +74,6 @@ class Builder(Protocol):
     """Makes the batches of any epoch, each a function of (seed, epoch, position) only."""
 
     @property
-    def examples(self) -> int:
-        """Of one epoch; 0 where there is nothing to learn from."""
-        ...
-
-    @property
     def expected(self) -> int:
         """Batches of an epoch, more or less."""
         ...
@@ -110,13 +106,15 @@ def assembled(data: TrainingData, model: ModelConfig, config: Config, start: Sta
 
     Raises TrainingError where there is nothing to learn from.
     """
-    counts = data.counts()
-    parts = (
-        _word2vec(data, config, counts)
-        if isinstance(config, Word2vecConfig)
-        else _network(data, model, config, counts, start)
-    )
-    parts.trainer.network.forget(np.flatnonzero(counts == 0))
+    if isinstance(config, Word2vecConfig):
+        ends = np.where(data.ends > 1, data.ends, 0)  # what stands alone has no window
+        if not ends.any():
+            raise TrainingError("corpus", NOTHING, "Ingest a log with longer histories.")
+        paired = replace(data, ends=ends)
+        parts = _word2vec(paired, config, paired.counts())
+    else:
+        parts = _network(data, model, config, data.counts(), start)
+    parts.trainer.network.forget(np.flatnonzero(parts.counts == 0))
     return parts
 
 
@@ -125,9 +123,10 @@ def _network(
 ) -> Parts:
     sampler = NegativeSampler.of(counts, config)
     builder = BatchBuilder.of(data.inputs.histories, data.ends, model, config, known=data.known)
-    if not builder.examples and data.known is not None:
-        raise TrainingError("corpus", "no watch that the earlier export has not learned", "Ingest newer watches.")
-    _check(builder)
+    if not builder.examples:
+        if data.known is not None:
+            raise TrainingError("corpus", "no watch that the earlier export has not learned", "Ingest newer watches.")
+        raise TrainingError("corpus", NOTHING, "Ingest a log with longer histories.")
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
     network = Network(model, data.features, data.items, config.seed, tree, data.bags)
     trainer = Trainer(network, config, builder.expected * config.epochs)
@@ -139,13 +138,7 @@ def _network(
 def _word2vec(data: TrainingData, config: Word2vecConfig, counts: Int64) -> Parts:
     noise = Noise.of(counts, config.noise_exponent)
     builder = WindowBuilder.of(data.inputs.histories, data.ends, counts, config)
-    _check(builder)
     tree = HuffmanTree.of(counts) if config.loss == "hierarchical" else None
     vectors = WordVectors(config, data.items, tree, data.features)
     trainer = Word2vecTrainer(vectors, config, builder.expected * config.epochs)
     return Parts(trainer, builder, WindowPreparer(noise, config, tree), counts)
-
-
-def _check(builder: Builder) -> None:
-    if not builder.examples:
-        raise TrainingError("corpus", "no user with two watches to learn from", "Ingest a log with longer histories.")

@@ -70,16 +70,13 @@ class HuffmanTree:
 
     def paths(self, items: Int32) -> Paths:
         """The ways to some items: [items] numbers, 0 for padding; as long as the longest of all ways in the tree."""
-        longest = int(self.lengths.max(initial=0))
-        nodes, signs = np.zeros((len(items), longest), np.int32), np.zeros((len(items), longest), np.float32)
-        at = np.where(items > 0, self.leaf[items], -1)
-        column = self.lengths[items] - 1
-        leaves = len(self.parent) - self.inner
-        for _ in range(longest):
-            rows = np.flatnonzero((at >= 0) & (column >= 0))
-            above = self.parent[at[rows]]
-            nodes[rows, column[rows]] = above - leaves + 1
-            signs[rows, column[rows]] = np.where(self.right[at[rows]], -1, 1)
-            at[rows] = above
-            column[rows] -= 1
-        return Paths(nodes, signs)
+        lengths = np.where(items > 0, self.lengths[items], 0)
+        longest, leaves = int(self.lengths.max(initial=0)), len(self.parent) - self.inner
+        way = np.empty((longest + 1, len(items)), np.int64)
+        way[0] = self.leaf[items]
+        for above in range(longest):
+            way[above + 1] = self.parent[way[above]]
+        up = lengths[:, None] - np.arange(1, longest + 1)  # [items, longest] how far above the leaf the turn was made
+        below = way[np.maximum(up, 0), np.arange(len(items))[:, None]]
+        nodes = np.where(up >= 0, self.parent[below] - leaves + 1, 0).astype(np.int32)
+        return Paths(nodes, np.where(up >= 0, np.where(self.right[below], -1, 1), 0).astype(np.float32))

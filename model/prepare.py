@@ -127,6 +127,7 @@ class Preparer:
 
 def touched_paths(tree: HuffmanTree, labels: Int32) -> tuple[Paths, Int32]:
     """The ways to the labels, with places in a list of the nodes on them, and this list."""
-    paths = tree.paths(labels)
+    found, which = np.unique(labels, return_inverse=True)
+    paths = tree.paths(found)
     nodes, places = touched(paths.nodes.ravel())
-    return Paths(places.reshape(paths.nodes.shape), paths.signs), nodes
+    return Paths(places.reshape(paths.nodes.shape)[which], paths.signs[which]), nodes

@@ -1,13 +1,16 @@
 """What the benchmarks compute apart from time: world, rows, ratios, judged lists, and the turns they take."""
 
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks._rivals import contest, environment
+from benchmarks._rivals import contest, environment, words, words_gensim, words_ours
 from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, groups, ratio, speed
 from benchmarks._rivals.judged import ListScorer
 from benchmarks._rivals.products import products
@@ -15,8 +18,12 @@ from benchmarks._rivals.program import Task, steps_within
 from benchmarks._rivals.world import World, examples, make
 from benchmarks.sasrec import best, equal_accuracy, until
 from benchmarks.training import picture
+from benchmarks.word2vec import ARCHITECTURES, LOSSES, TOPICS, Judge, Method, comparison, made_up, steady, topic_pairs
+from benchmarks.word2vec import settings as word_settings
 from evaluation.metrics import by_user
 from evaluation.ranking import rank
+from evaluation.word_files import read_pairs
+from watchnext.errors import UsageError
 from watchnext.histories import Histories
 from watchnext.split import split
 
@@ -151,3 +158,78 @@ def test_seconds_are_compared_where_the_weaker_one_is_at_its_best() -> None:
         "sasrec_seconds": 20,
         "ratio": 10,
     }
+
+
+def word_task(folder: Path, text: words.Text, **changed: object) -> words.WordTask:
+    text.save(folder / "text.npz")
+    further = [f"{name}={value}" for name, value in changed.items()]
+    config = word_settings(["dim=10", "epochs=2", *further], Method("skipgram", "negative"), 3)
+    return words.WordTask(str(folder), str(folder / "text.npz"), config.model_dump(), 1)
+
+
+def test_what_is_worse_is_below_the_mean_of_gensim_by_more_than_its_spread() -> None:
+    found = comparison([0.1, 0.3, 0.2], [0.5, 0.3, 0.4])
+    assert found["mean"] == pytest.approx({"ours": 0.2, "gensim": 0.4})
+    assert found["spread"] == pytest.approx({"ours": 0.1, "gensim": 0.1})
+    assert found["difference"] == pytest.approx(-0.2)
+    assert found["worse"] is True
+    assert comparison([0.31], [0.5, 0.3, 0.4])["worse"] is False
+    assert comparison([0.3], [0.4])["spread"] == {"ours": 0, "gensim": 0}
+
+
+def test_the_ratio_of_two_systems_is_the_median_over_seeds() -> None:
+    method = Method("cbow", "negative")
+    for ours, other in ((1, 2), (4, 4), (2, 8)):
+        for name, seconds in (("ours", ours), ("gensim", other)):
+            method.figures[name].append({"steady_words": 8.0, "steady_cpu_seconds": seconds})
+    assert method.values("ours", steady) == [8, 2, 4]
+    assert method.ratio(steady) == 2
+
+
+def test_a_text_keeps_its_sentences_in_a_file_and_repeated(tmp_path: Path) -> None:
+    text = words.Text(np.array(["", "ä", "b"]), np.array([1, 2, 2], np.int32), np.array([1, 2]))
+    text.save(tmp_path / "text.npz")
+    assert words.Text.open(tmp_path / "text.npz").repeated(2).sentences() == [["ä"], ["b", "b"]] * 2
+
+
+def test_words_of_a_made_up_sentence_are_of_its_topic(tmp_path: Path) -> None:
+    text = made_up(5000)
+    assert text.lengths.sum() == len(text.numbers) == 5000
+    topics = ((text.numbers - 1) % TOPICS).reshape(len(text.lengths), -1)
+    most = np.array([np.bincount(row).max() for row in topics]) / topics.shape[1]
+    assert most.mean() == pytest.approx(0.6 + 0.4 / 8, abs=0.03)
+    assert np.bincount(topics.ravel(), minlength=TOPICS).min() > 0
+    pairs, scores = read_pairs(topic_pairs(tmp_path / "topics.txt"))
+    assert [score == 1 for score in scores] == [(int(a[1:]) - int(b[1:])) % TOPICS == 0 for a, b in pairs]
+
+
+@pytest.mark.parametrize("program", [words_ours, words_gensim])
+def test_either_word2vec_finds_the_topics(program: ModuleType, tmp_path: Path) -> None:
+    text = made_up(40_000)
+    vectors, figures = program.run(word_task(tmp_path, text, epochs=4, batch_examples=128))
+    assert vectors.shape == (len(text.words), 10)
+    assert not vectors[0].any()
+    judge = Judge.of(text.words.tolist(), [topic_pairs(tmp_path / "topics.txt")], [])
+    assert judge(vectors)["topics"] > 0.3
+    assert figures["steady_words"] == 40_000 * (3 if program is words_ours else 4)
+    assert figures["steady_cpu_seconds"] > 0
+
+
+def test_a_training_in_a_process_of_its_own_leaves_vectors_or_says_why_not(tmp_path: Path) -> None:
+    task = word_task(tmp_path, made_up(1000))
+    figures = words.train("words_gensim", task)
+    assert np.load(tmp_path / words.VECTORS).shape == (401, 10)
+    assert figures["cpu_seconds"] >= figures["steady_cpu_seconds"] > 0
+    assert figures["seconds"] > figures["steady_seconds"]
+    with pytest.raises(RuntimeError, match=r"words_gensim ended with exit code 1: .*nowhere"):
+        words.train("words_gensim", replace(task, text="nowhere"))
+
+
+def test_settings_of_words_are_the_same_for_both_and_what_gensim_lacks_is_refused() -> None:
+    for architecture, loss in product(ARCHITECTURES, LOSSES):
+        config = word_settings(["negatives=3"], Method(architecture, loss), 7)
+        assert (config.architecture, config.loss, config.seed) == (architecture, loss, 7)
+        assert (config.dim, config.window, config.negatives, config.epochs) == (100, 5, 3, 5)
+    for setting in ("window=none", "epochs=1"):
+        with pytest.raises(UsageError, match=f"--set {setting[:6]}"):
+            word_settings([setting], Method("cbow", "negative"), 0)

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from model.hierarchical import hierarchical_softmax, linear_item_vectors, log_probabilities
 from model.huffman import HuffmanTree
+from model.prepare import touched_paths
+from model.word2vec.loss import logistic_loss
+from model.word2vec.prepare import RowTurns
 from tests.fitting import ITEMS, MODEL, train_on_circle
 
 counts = st.lists(st.integers(0, 1000), min_size=2, max_size=60).filter(lambda c: sum(n > 0 for n in c) >= 1)
@@ -79,3 +82,25 @@ def test_a_network_learns_the_circle_by_hierarchical_softmax(
     assert scores.shape[1] == ITEMS + 1
     assert "item_norm_mean" in (logs / "metrics.jsonl").read_text()
     assert fitted.metrics["ndcg@10"] > 0.5
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=3))
+def test_turns_of_a_row_are_those_of_the_ways_to_its_watches(rows: list[list[int]]) -> None:
+    tree = HuffmanTree.of(np.array([0, 5, 3, 0, 2, 1]))
+    paths, nodes = touched_paths(tree, np.array(rows, np.int32).ravel())
+    turns = RowTurns.of(paths, len(rows), len(nodes))
+    for row, watches in enumerate(rows):
+        used = nodes[turns.nodes[row]][turns.signs[row].any(0)].tolist()
+        assert len(used) == len(set(used))
+        for watch, item in enumerate(watches):
+            expected = tree.paths(np.array([item], np.int32))
+            way = {node: sign for node, sign in zip(*(part[0].tolist() for part in expected), strict=True) if sign}
+            signs = turns.signs[row, watch].tolist()
+            found = {node: sign for node, sign in zip(nodes[turns.nodes[row]].tolist(), signs, strict=True) if sign}
+            assert found == way
+
+
+def test_a_pair_that_stands_for_several_has_the_sum_of_their_losses() -> None:
+    given_, node = tf.constant([[0.5, -2.0]]), tf.constant([[1.5, 0.25]])  # their product is 0.25
+    found = logistic_loss(given_, node, 3.0, 1 / 3)  # twice to the left, once to the right
+    assert float(found) == pytest.approx(2 * np.log1p(np.exp(-0.25)) + np.log1p(np.exp(0.25)))

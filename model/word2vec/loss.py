@@ -18,7 +18,8 @@ def logistic_loss(given: Tensor, other: Tensor, weight: Tensor, sign: Tensor | f
         given: [.., n, dim].
         other: [.., m, dim].
         weight: [.., n, m] or what broadcasts to it.
-        sign: 1 or -1, likewise.
+        sign: 1 or -1, likewise; between them where a pair stands for several with the same scores and either sign:
+            their mean, and `weight` is how many they are.
     """
     loss: Tensor = _logistic_loss(given, other, weight, tf.convert_to_tensor(sign, tf.float32))
     return loss
@@ -39,8 +40,8 @@ def _logistic_loss(
 
 def _sum_and_slope(scores: Tensor, weight: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
     """The sum of the losses, and its derivative by each score."""
-    against = -sign * scores
-    return tf.reduce_sum(weight * tf.nn.softplus(against)), -sign * weight * tf.sigmoid(against)
+    right = (1 + sign) / 2
+    return tf.reduce_sum(weight * (tf.nn.softplus(scores) - right * scores)), weight * (tf.sigmoid(scores) - right)
 
 
 _terms = tf.function(_sum_and_slope, jit_compile=True, autograph=False)

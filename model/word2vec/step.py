@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.hierarchical import hierarchical_softmax
 from model.parameters import TABLE, Tensor
 from model.trainer import SparseTrainer
 from model.word2vec.loss import logistic_loss, window_pairs
@@ -34,9 +33,10 @@ class Gathered(NamedTuple):
     drawn: Tensor | None
     """[shared negatives, dim] output vectors of the negatives, likewise."""
     nodes: Tensor | None
-    """[rows * length, longest, dim] vectors of the inner nodes on the ways to the watches of the rows."""
+    """Vectors of the inner nodes on the ways to the watches: [rows * length, longest, dim], or with `skipgram` of all
+    nodes of a row, [rows, longest, dim]."""
     signs: Tensor | None
-    """[rows * length, longest] their turns, 0 for padding."""
+    """The turns there: [rows * length, longest], or [rows, length, longest]; 0 for padding."""
     pairs: Tensor
     """[rows, length, width] which watches stand together."""
     middle: slice
@@ -93,8 +93,8 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
         inputs = self.network.hidden(tf.gather(values[WATCHED], batch.items))
         middle = slice(edge, edge + length)
         if batch.paths is not None:
-            nodes = tf.gather(values[NODE], batch.paths.nodes)
-            return Gathered(inputs, None, None, nodes, batch.paths.signs, pairs, middle)
+            ways = batch.paths if batch.turns is None else batch.turns
+            return Gathered(inputs, None, None, tf.gather(values[NODE], ways.nodes), ways.signs, pairs, middle)
         outputs, drawn = (tf.gather(values[ITEM], places) for places in (batch.items, batch.negative))
         return Gathered(inputs, outputs, drawn, None, None, pairs, middle)
 
@@ -109,13 +109,12 @@ def _skipgram_nodes(g: Gathered) -> Tensor:
     """The same by hierarchical softmax, of a watch and one in its window that predicts it.
 
     Windows are symmetric: which of the two predicts the other makes no difference on average, and the ways through
-    the tree are then those of the row alone.
+    the tree are then those of the row alone. They begin with the same nodes, so an input vector meets a node once for
+    all the watches in its window whose ways lead there.
     """
-    rows, length, width = g.pairs.shape
-    nodes = tf.reshape(g.nodes, [rows, -1, g.inputs.shape[2]])
-    signs = tf.reshape(g.signs, [rows, length, -1, 1])
-    weight = tf.reshape(tf.abs(signs) * g.pairs[:, :, None], [rows, -1, width])
-    return logistic_loss(nodes, g.inputs, weight, tf.reshape(signs, [rows, -1, 1]))
+    turns = tf.matmul(g.pairs, tf.abs(g.signs), transpose_a=True)  # [rows, width, longest] how many
+    signs = tf.matmul(g.pairs, g.signs, transpose_a=True) / tf.maximum(turns, 1.0)
+    return logistic_loss(g.inputs, g.nodes, turns, signs)
 
 
 def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
@@ -124,8 +123,8 @@ def _cbow(g: Gathered, config: Word2vecConfig) -> Tensor:
     means = tf.matmul(g.pairs / tf.maximum(count, 1.0)[..., None], g.inputs)  # [rows, length, dim]
     some = tf.cast(count > 0, tf.float32)
     if g.outputs is None:
-        losses = hierarchical_softmax(tf.reshape(means, [-1, means.shape[2]]), g.nodes, g.signs)
-        total = tf.reduce_sum(tf.reshape(some, [-1]) * losses)
+        given, signs = tf.reshape(means, [-1, 1, means.shape[2]]), tf.expand_dims(g.signs, 1)
+        total = logistic_loss(given, g.nodes, tf.reshape(some, [-1, 1, 1]) * tf.abs(signs), signs)
     else:
         scores = tf.reduce_sum(means * g.outputs[:, g.middle], -1)
         total = tf.reduce_sum(some * tf.nn.softplus(-scores)) + _negatives(g, config, means, some)

@@ -66,7 +66,6 @@ class WindowBuilder:
         histories: all watches; may be memory-mapped.
         ends: [users + 1] how many watches of each user training may see.
         keep: [items + 1] from `keep_shares`.
-        examples: watches that stand beside another one.
         expected: batches of an epoch, more or less.
     """
 
@@ -75,7 +74,6 @@ class WindowBuilder:
     config: Word2vecConfig
     keep: Float32
     cut: list[Block]
-    examples: int
     expected: int
 
     @classmethod
@@ -84,8 +82,7 @@ class WindowBuilder:
         keep = keep_shares(counts, config.subsampling)
         kept = float((counts * keep).sum())
         expected = -(-kept // (rows_of(config) * length_of(config)))
-        examples = int(ends[ends > 1].sum())
-        return cls(histories, ends, config, keep, cut_blocks(histories.offsets), examples, int(expected))
+        return cls(histories, ends, config, keep, cut_blocks(histories.offsets), int(expected))
 
     def epoch(self, epoch: int) -> "WindowEpoch":
         """One pass in an order of its own."""
