@@ -14,7 +14,7 @@ from model.huffman import Paths
 from model.item_features import TouchedFeatures
 from model.prepare import Prepared
 from model.searches import Bags
-from model.word2vec.prepare import PreparedWindows
+from model.word2vec.prepare import PreparedWindows, RowTurns
 from watchnext.errors import TrainingError
 from watchnext.files import write_atomic
 
@@ -87,7 +87,7 @@ def load_batch(file: Path) -> FailedBatch:
             fields[field] = value
     if kind is Prepared:
         fields["log_q"] = tuple(fields["log_q"].values())
-    for name, part in (("features", TouchedFeatures), ("searches", Bags), ("paths", Paths)):
+    for name, part in (("features", TouchedFeatures), ("searches", Bags), ("paths", Paths), ("turns", RowTurns)):
         if fields.get(name):
             fields[name] = part(**fields[name])
     return FailedBatch(**about, batch=kind(**fields))
