@@ -39,8 +39,10 @@ class OneHotRun(NamedTuple):
     """Likewise."""
     touched: float
     """Rows of W or E with a gradient in a step, on average."""
-    examples: float
-    """Of a batch, on average."""
+    examples: int
+    """That a batch has room for."""
+    positions: int
+    """Likewise."""
 
 
 def learn(
@@ -69,12 +71,15 @@ def learn(
     network = OneHotNetwork(model, data.items, config.seed, arm)
     network.forget(np.flatnonzero(counts == 0))
     trainer = OneHotTrainer(network, config)
-    points, best, touched, examples, spent = [], None, 0, 0.0, 0.0
-    batches, begin = prefetch(_batches(builder, OneHotPreparer(preparer, data.items, arm), steps)), time.process_time()
+    points: list[Point] = []
+    room, best, touched, spent = builder.room, None, 0, 0.0
+    batches, begin = (
+        prefetch(_batches(builder, OneHotPreparer(preparer, data.items, arm), steps)),
+        time.process_time(),
+    )
     for step, batch in enumerate(batches, 1):
         float(trainer.step(batch))
         touched += int((batch.rows > 0).sum())
-        examples += float(batch.prepared.weight.sum())
         if step == 1:
             begin = time.process_time()
         if step % every == 0 or step == steps:
@@ -87,7 +92,7 @@ def learn(
             begin = time.process_time()
         advance(1)
     assert best is not None
-    return OneHotRun(points, *best, touched / steps, examples / steps)
+    return OneHotRun(points, *best, touched / steps, room.examples, room.rows * room.length)
 
 
 def _batches(builder: BatchBuilder, prepare: OneHotPreparer, steps: int) -> Iterator[OneHotBatch]:

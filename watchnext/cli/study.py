@@ -10,6 +10,7 @@ import typer
 
 from watchnext.cli.compare import make_job, run_cells
 from watchnext.cli.console import Json, out, progress, report
+from watchnext.cli.embeddings import embeddings
 from watchnext.config import RunOptions
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.files import write_atomic
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from watchnext.export import Export
     from watchnext.features import Float32
 
-study = typer.Typer(name="study", help="Reproduce figures of the paper.", no_args_is_help=True)
+study = typer.Typer(name="study", help="Reproduce figures of the paper; answer questions.", no_args_is_help=True)
+study.command()(embeddings)
 
 PRESET = "youtube2016"
 CorpusFolder = Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder written by `watchnext ingest`.")]
