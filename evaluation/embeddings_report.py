@@ -13,6 +13,7 @@ from evaluation.embeddings import correlation_error, share_error
 from evaluation.words import Accuracy, Similarity
 from watchnext.errors import UsageError
 
+Facts = dict[str, Any]
 NAME = "embeddings"
 """What the names of files begin with."""
 
@@ -96,6 +97,11 @@ def difference(found: Difference | None) -> str:
     if not found.error:
         return "none for any user"
     return f"{found.value:+.4f} ± {found.error:.4f}, p = {f'{found.p:.3f}'.removeprefix('0')}"
+
+
+def plain(found: Mapping[str, Estimate]) -> Facts:
+    """Estimates as dictionaries, for JSON."""
+    return {name: one._asdict() for name, one in found.items()}
 
 
 def number(value: float | None, places: int = 0) -> str:

@@ -8,8 +8,8 @@ The history is the mean of the one-hot vectors of its last watches, as wide as t
 - `rows` computes the same h as the mean of the rows of W that are not multiplied with 0, and changes only these;
 - `embeddings` has W = E K with a narrow table E [items + 1, dim], read by rows, and a dense K [dim, width].
 
-All else is the same: what follows the layer, examples, negatives, loss, optimizer. `one-hot` and `rows` start from the
-same values.
+All else is the same: what follows the layer, examples, negatives, loss, optimizer. `one-hot` and `rows` start from
+the same values.
 """
 
 from dataclasses import dataclass
@@ -146,7 +146,7 @@ def multi_hot(histories: Histories, place: Int64, counts: Int32 | Int64, items: 
 
 
 class OneHotTrainer(SparseTrainer[OneHotBatch]):
-    """Trains an `OneHotNetwork` to predict the next watch. What is a dense weight, the optimizer goes through whole."""
+    """Trains an `OneHotNetwork` to predict the next watch; of a dense weight, all is changed in every step."""
 
     def __init__(self, network: OneHotNetwork, config: TrainingConfig) -> None:
         super().__init__(network, config)

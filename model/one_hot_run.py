@@ -1,4 +1,4 @@
-"""Trains the networks of `model.one_hot` for a number of steps, validates as they go, and takes the time of training."""
+"""Trains the networks of `model.one_hot` for some steps, validates as they go, and takes the time of training."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def learn(
             points.append(Point(step, spent, ndcg))
             begin = time.process_time()
         advance(1)
-    assert best is not None
+    room = builder.room
     return OneHotRun(points, *best, touched / steps, room.examples, room.rows * room.length)
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evaluation.embeddings_report import Section
+    from watchnext.cli.embeddings.judges import Judges
     from watchnext.cli.embeddings.lab import Lab
-    from watchnext.cli.embeddings.vectors import Judges
 
 QUESTIONS = {
     1: "what one-hot inputs cost",
@@ -61,7 +61,7 @@ def embeddings(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A trial in a minute: two epochs, one seed, 300 users; numbers say nothing."),
+        typer.Option("--quick", help="A trial: one epoch, 20 steps, one seed, 300 users; says nothing."),
     ] = False,
     json_: Json = False,
 ) -> None:
@@ -82,14 +82,13 @@ def embeddings(
     names = [folder.resolve().name for folder in corpora]
     if len(set(names)) < len(names):
         raise UsageError("CORPUS", f"one folder name twice: {', '.join(names)}", "Give each folder its own name.")
+    from watchnext.cli.embeddings.judges import Judges
     from watchnext.cli.embeddings.lab import Lab, Limits
-    from watchnext.cli.embeddings.vectors import Judges
 
-    limits = Limits(1, 20, 300, 2) if quick else Limits(seeds, steps)
+    limits = Limits.for_a_trial() if quick else Limits(seeds, steps)
     lab = Lab(corpora, words, to, limits, _settings(model or []), not json_)
     lab.check()
-    judges = Judges(tuple(similarity or ()), analogies)
-    judges.read()
+    judges = Judges.read(similarity or (), analogies)
     _write([_questions(lab, judges)[number]() for number in asked], to, into, json_)
 
 
@@ -109,10 +108,10 @@ def _settings(models: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _questions(lab: "Lab", judges: "Judges") -> "dict[int, Callable[[], Section]]":
-    from watchnext.cli.embeddings import networks, vectors
+    from watchnext.cli.embeddings import networks, one_hot, vectors
 
     return {
-        1: lambda: networks.question_1(lab),
+        1: lambda: one_hot.question_1(lab),
         2: lambda: vectors.question_2(lab, judges),
         3: lambda: vectors.question_3(lab, judges),
         4: lambda: vectors.question_4(lab),

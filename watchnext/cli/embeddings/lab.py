@@ -4,7 +4,7 @@
     TO/measured/   JSON: how training went
     TO/exports/    vectors of item2vec and word2vec
 
-Everything is named by a checksum of all that decides it, presets included, so that nothing outlives a change of these.
+Everything is named by a checksum of all that decides it, presets included, so that nothing outlives a change.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich.progress import Progress
@@ -23,6 +23,7 @@ from rich.progress import Progress
 from corpus.corpus import Corpus, CorpusManifest
 from evaluation.bootstrap import Difference, Estimate, estimates, paired
 from evaluation.embeddings import MeasureScorer, Side, fewer_users
+from evaluation.embeddings_report import Facts
 from evaluation.protocol import Float64, evaluate, test_users
 from evaluation.results import Cell, Cost, ResultStore
 from evaluation.scorers import Scorer, VectorScorer
@@ -30,6 +31,7 @@ from evaluation.training import TrainingCounts
 from watchnext.cli.console import err, progress
 from watchnext.cli.train import planned
 from watchnext.config import RunOptions
+from watchnext.errors import UsageError
 from watchnext.export import Export, write_export
 from watchnext.files import write_atomic
 from watchnext.inputs import UserInputs
@@ -47,7 +49,6 @@ HOLDOUT: HoldoutName = "leave-one-out"
 SHARE = 0.1
 RAW = ("vectors=output", "similarity=dot")
 """With these an export of item2vec or word2vec has both kinds of vectors, as they were learned."""
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class Limits:
     steps: int = 1000
     users: int | None = None
     epochs: int | None = None
+    quick: bool = False
+    """Whether less is asked, too."""
+
+    @classmethod
+    def for_a_trial(cls) -> Self:
+        """Enough to see whether all goes well, in a minute."""
+        return cls(steps=20, users=300, epochs=1, quick=True)
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,15 @@ class Lab:
     def seeds(self) -> range:
         """What models are trained with."""
         return range(self.limits.seeds)
+
+    @property
+    def means(self) -> str:
+        """What titles of tables say of several seeds."""
+        return f", means of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+
+    def name(self, corpus: Path) -> str:
+        """What a corpus is called: as its folder."""
+        return corpus.resolve().name
 
     @property
     def store(self) -> ResultStore:
@@ -114,7 +131,7 @@ class Lab:
         """
         decides = [self.chosen(name, settings, seed).model_dump_json(), self.limits.users, sorted(further.items())]
         return Cell(
-            data=corpus.resolve().name,
+            data=self.name(corpus),
             corpus=CorpusManifest.read(corpus).checksum,
             holdout=HOLDOUT,
             holdout_share=SHARE,
@@ -158,9 +175,13 @@ class Lab:
             self.say(f"{cell.data}: {cell.label}" + (", from item2vec's vectors" if start else ""), seed)
             return self._network(cell, corpus, chosen, start)
 
+        return cell, self.judged(cell, measure)
+
+    def judged(self, cell: Cell, measure: Callable[[], Facts]) -> Facts:
+        """As `once`, of something that also keeps its recommendations in the store."""
         if not self.store.has(cell):
             self._path(cell.model_dump()).unlink(missing_ok=True)
-        return cell, self.once(cell.model_dump(), measure)
+        return self.once(cell.model_dump(), measure)
 
     def _width(self, chosen: Preset) -> tuple[str, ...]:
         """What item2vec must be told so that its vectors are as wide as another model's."""
@@ -198,7 +219,8 @@ class Lab:
 
     def word2vec(self, seed: int, settings: Sequence[str] = ()) -> Export:
         """Vectors of both kinds, as they were learned, of all of the text."""
-        assert self.words is not None
+        if self.words is None:
+            raise UsageError("--words", "none", "Name the corpus of a text.")
         return self._vectors(self.words, "word2vec", settings, seed, "none")
 
     def _vectors(self, folder: Path, name: str, settings: Sequence[str], seed: int, holdout: HoldoutName) -> Export:
@@ -206,7 +228,7 @@ class Lab:
         decides = [CorpusManifest.read(folder).checksum, chosen.model_dump_json(), holdout]
         to = self.to / "exports" / f"{name}-{_key(decides)}"
         if not (to / "manifest.json").is_file():
-            self.say(f"{folder.resolve().name}: both vectors of {' '.join([name, *settings])}", seed)
+            self.say(f"{self.name(folder)}: both vectors of {' '.join([name, *settings])}", seed)
             corpus = Corpus.open(folder)
             features, _, plan = planned(corpus, chosen, holdout, SHARE, 0)
             write_export(self._fitted(corpus, features, replace(plan, validate=None)), to)
@@ -234,11 +256,15 @@ class Lab:
         self.store.save(cell, report, Cost(fit_cpu_seconds=seconds, tune_cpu_seconds=seconds, peak_megabytes=0), {})
 
     def estimates(self, cells: Sequence[Cell]) -> dict[str, Estimate]:
-        """HR@10 and NDCG@10 with their standard errors over users; `cells` are one for each seed, which are averaged."""
+        """HR@10 and NDCG@10 with their standard errors over users.
+
+        Args:
+            cells: one for each seed; of each user their mean is taken first.
+        """
         return estimates(self._by_user(cells))
 
     def differences(self, cells: Sequence[Cell], others: Sequence[Cell]) -> dict[str, Difference]:
-        """Of the first to the others, in pairs over the same users, likewise."""
+        """The first minus the others, likewise, in pairs over the same users."""
         return paired(self._by_user(cells), self._by_user(others))
 
     def _by_user(self, cells: Sequence[Cell]) -> dict[str, Float64]:
