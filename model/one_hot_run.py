@@ -72,11 +72,8 @@ def learn(
     network.forget(np.flatnonzero(counts == 0))
     trainer = OneHotTrainer(network, config)
     points: list[Point] = []
-    room, best, touched, spent = builder.room, None, 0, 0.0
-    batches, begin = (
-        prefetch(_batches(builder, OneHotPreparer(preparer, data.items, arm), steps)),
-        time.process_time(),
-    )
+    touched, spent, begin = 0, 0.0, time.process_time()
+    batches = prefetch(_batches(builder, OneHotPreparer(preparer, data.items, arm), steps))
     for step, batch in enumerate(batches, 1):
         float(trainer.step(batch))
         touched += int((batch.rows > 0).sum())
@@ -84,15 +81,15 @@ def learn(
             begin = time.process_time()
         if step % every == 0 or step == steps:
             spent += time.process_time() - begin
-            vectors, tower = network.item_vectors(), network.tower()
-            ndcg = validate(vectors, tower)[METRIC]
+            now = network.item_vectors(), network.tower()
+            ndcg = validate(*now)[METRIC]
             if not points or ndcg > max(point.ndcg for point in points):
-                best = vectors, tower
+                vectors, tower = now
             points.append(Point(step, spent, ndcg))
             begin = time.process_time()
         advance(1)
     room = builder.room
-    return OneHotRun(points, *best, touched / steps, room.examples, room.rows * room.length)
+    return OneHotRun(points, vectors, tower, touched / steps, room.examples, room.rows * room.length)
 
 
 def _batches(builder: BatchBuilder, prepare: OneHotPreparer, steps: int) -> Iterator[OneHotBatch]:

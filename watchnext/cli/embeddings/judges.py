@@ -1,6 +1,6 @@
 """What vectors of words are judged by: people's scores of pairs, and analogies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -8,12 +8,12 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from evaluation.bootstrap import Estimate
+from evaluation.embeddings import Side, vectors_of
 from evaluation.embeddings_report import accuracy, correlation
 from evaluation.word_files import read_pairs, read_questions
 from evaluation.words import Accuracy, Measure, Similarity, WordVectors, analogies, similarity
 from watchnext.errors import UsageError
 from watchnext.export import Export
-from watchnext.features import Float32
 
 ANALOGIES = "analogies"
 
@@ -48,17 +48,13 @@ class Judges:
         """Of all that `judge` finds."""
         return [*self.pairs, *([ANALOGIES] if self.questions else [])]
 
-    def judge(self, exports: Sequence[Export], vectors: Callable[[Export], Float32], measure: Measure) -> Judged:
-        """The means over some models that are alike but for their seeds.
-
-        Args:
-            vectors: [items + 1, dim] which of an export's.
-        """
+    def judge(self, exports: Sequence[Export], side: Side, measure: Measure) -> Judged:
+        """The means over some models that are alike but for their seeds; `side` are the vectors that are judged."""
         correlations: dict[str, list[Similarity]] = {name: [] for name in self.pairs}
         answers: list[Accuracy] = []
         for export in exports:
             ids = export.items.ids(np.arange(1, len(export.items) + 1))
-            words = WordVectors.of(ids, np.asarray(vectors(export))[1:], lower=True)
+            words = WordVectors.of(ids, vectors_of(export, side)[1:], lower=True)
             for name, pairs in self.pairs.items():
                 correlations[name].append(similarity(words, *pairs, measure))
             if self.questions:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.bootstrap import Estimate
-from evaluation.embeddings import Side, first_reached, vectors_of
+from evaluation.embeddings import Side, first_reached
 from evaluation.embeddings_report import Facts, Section, difference, estimate, number, plain, table
 from evaluation.plots import Line, bars, lines
 from evaluation.results import Cell
@@ -74,7 +74,7 @@ def _of_words(lab: Lab, judges: Judges) -> tuple[str, Facts]:
     for activation in ACTIVATIONS:
         exports = [lab.word2vec(seed, _hidden("word2vec", activation)) for seed in lab.seeds]
         for side, kind in kinds.items():
-            scores = judges.judge(exports, lambda export, side=side: vectors_of(export, side), "cosine").scores
+            scores = judges.judge(exports, side, "cosine").scores
             rows.append([activation, kind, *(estimate(scores[name], 3) for name in judges.names)])
             facts[f"words, {activation}, {kind}"] = plain(scores)
     return table(["hidden layer", "vectors", *judges.names], rows, 2), facts

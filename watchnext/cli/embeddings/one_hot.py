@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from evaluation.results import Cell
 from evaluation.scorers import VectorScorer
 from watchnext.cli.embeddings.lab import HOLDOUT, NDCG, SHARE, Lab
 from watchnext.cli.train import planned
-from watchnext.errors import UsageError
 
 if TYPE_CHECKING:
+    from model.fit import Validate
     from model.one_hot import Arm
+    from watchnext.config import TrainingConfig
 
 NAMES: "dict[Arm, str]" = {"one-hot": "one-hot, dense", "rows": "one-hot, read by rows", "embeddings": "embeddings"}
 PLAIN = (
@@ -87,12 +88,11 @@ def _run(lab: Lab, folder: Path, arm: "Arm", seed: int) -> Run:
         lab.say(f"{cell.data}: {NAMES[arm]}", seed)
         corpus, chosen = Corpus.open(folder), lab.chosen("default", PLAIN, seed)
         features, inputs, plan = planned(corpus, chosen, HOLDOUT, SHARE, 0)
-        if plan.validate is None:
-            raise UsageError(str(folder), "no user to validate on", "Ingest a log of longer histories.")
+        training, validate = cast("TrainingConfig", chosen.training), cast("Validate", plan.validate)
         data = training_data(corpus, features, plan)
         every = max(LEAST, steps // VALIDATIONS)
         with lab.counted(NAMES[arm], steps) as advance:
-            run = learn(data, chosen.model, chosen.training, arm, steps, every, plan.validate, advance)
+            run = learn(data, chosen.model, training, arm, steps, every, validate, advance)
         lab.judge(cell, corpus, VectorScorer(run.item_vectors, run.tower, inputs), run.points[-1].cpu_seconds)
         layer = {"arm": arm, "items": data.items, "touched": run.touched}
         layer |= {"width": chosen.model.tower[0], "dim": chosen.model.dim}

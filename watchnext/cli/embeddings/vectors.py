@@ -27,7 +27,7 @@ SERVED: dict[str, tuple[Side, Side]] = {
 
 def question_2(lab: Lab, judges: Judges) -> Section:
     """Input, output and average as the vectors of items, by the cosine."""
-    blocks, facts, groups = [], Facts(), {}
+    blocks, facts, groups = [], Facts(), dict[str, dict[str, Estimate]]()
     for corpus in lab.corpora:
         name, cells = lab.name(corpus), {side: _cells(lab, corpus, "input", side, "cosine") for side in SIDES}
         rows, groups[name] = [], {side: lab.estimates(own)[NDCG] for side, own in cells.items()}
@@ -43,7 +43,7 @@ def question_2(lab: Lab, judges: Judges) -> Section:
     if lab.words:
         exports, rows, used = [lab.word2vec(seed) for seed in lab.seeds], [], {}
         for side in SIDES:
-            judged = judges.judge(exports, lambda export, side=side: vectors_of(export, side), "cosine")
+            judged = judges.judge(exports, side, "cosine")
             rows.append([side, *(estimate(judged.scores[name], 3) for name in judges.names)])
             facts[f"words, {side}"], used = plain(judged.scores), judged.used
         known = ", ".join(f"{count:,} of {name}" for name, count in used.items())
@@ -69,7 +69,7 @@ def question_3(lab: Lab, judges: Judges) -> Section:
     """Cosine, dot product and Euclidean distance for all of these vectors."""
     blocks, facts, figures = [], Facts(), {}
     for corpus in lab.corpora:
-        name, rows, groups = lab.name(corpus), [], {measure: dict[str, Estimate]() for measure in MEASURES}
+        name, rows, groups = lab.name(corpus), [], {str(measure): dict[str, Estimate]() for measure in MEASURES}
         for side in SIDES:
             cells = {measure: _cells(lab, corpus, "input", side, measure) for measure in MEASURES}
             for measure, own in cells.items():
@@ -87,7 +87,7 @@ def question_3(lab: Lab, judges: Judges) -> Section:
         exports, rows = [lab.word2vec(seed) for seed in lab.seeds], []
         for side in SIDES:
             for measure in MEASURES:
-                scores = judges.judge(exports, lambda export, side=side: vectors_of(export, side), measure).scores
+                scores = judges.judge(exports, side, measure).scores
                 rows.append([side, measure, *(estimate(scores[name], 3) for name in judges.names)])
                 facts[f"words, {side}, {measure}"] = plain(scores)
         blocks += [f"**Words**{lab.means}:", table(["vectors", "measure", *judges.names], rows, 2)]
@@ -96,7 +96,7 @@ def question_3(lab: Lab, judges: Judges) -> Section:
 
 def question_4(lab: Lab) -> Section:
     """What serving loses with one table, and what it saves."""
-    blocks, facts, groups = [], Facts(), {}
+    blocks, facts, groups = [], Facts(), dict[str, dict[str, Estimate]]()
     for corpus in lab.corpora:
         name, rows, export = lab.name(corpus), [], lab.item2vec(corpus, 0)
         cells = {kept: _cells(lab, corpus, *sides, "cosine") for kept, sides in SERVED.items()}
