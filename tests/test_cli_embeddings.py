@@ -19,6 +19,7 @@ SMALL = [
     "--model=item2vec:dim=8:batch_examples=128:similarity=cosine",
     "--model=word2vec:dim=8:batch_examples=128",
 ]
+FOUR = ["--question", "4", "--question"]
 PAIRS = "paris madrid 9\nparis river 1\nmadrid river 2\nfrance spain 8\n"
 QUESTION = ": capitals\nmadrid spain paris france\nparis france madrid unknown\n"
 
@@ -98,6 +99,10 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(
     assert not (tmp_path / "study" / "embeddings.md").exists()
     most = 2
     found = run_json(*options)
+    kept = [json.loads(path.read_bytes())["about"] for path in (tmp_path / "study" / "measured").glob("*.json")]
+    assert [(about["data"], about["model"], about["holdout"]) for about in kept] == [
+        ("circle", "item2vec", "leave-one-out")
+    ]
     assert len(calls) == 2  # the fit that chooses epochs was not done again
     document = tmp_path / "docs" / "answers.md"
     document.parent.mkdir()
@@ -143,6 +148,25 @@ def test_what_cannot_be_asked_is_told_before_anything_is_trained(
     assert not (tmp_path / "study").exists()
 
 
+def test_a_document_without_a_place_is_told_before_anything_is_trained(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.train, "train", None)
+    (tmp_path / "answers.md").write_text("<!-- question 4 -->\n<!-- end 4 -->\n")
+    with pytest.raises(UsageError, match="<!-- question 5 -->"):
+        run(
+            "study",
+            "embeddings",
+            work / "circle",
+            "--to",
+            tmp_path / "s",
+            "--into",
+            tmp_path / "answers.md",
+            *FOUR,
+            "5",
+        )
+
+
 def test_corpora_are_needed_and_told_apart(work: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one folder"):
         run("study", "embeddings", "--to", tmp_path / "study")
@@ -150,11 +174,3 @@ def test_corpora_are_needed_and_told_apart(work: Path, tmp_path: Path) -> None:
         run("study", "embeddings", work / "circle", work / "circle", "--to", tmp_path / "study")
     with pytest.raises(UsageError, match=r"no manifest\.json"):
         run("study", "embeddings", tmp_path, "--to", tmp_path / "study")
-
-
-def test_what_was_measured_is_named_by_all_that_decides_it(work: Path, tmp_path: Path) -> None:
-    run("study", "embeddings", work / "circle", *SMALL, "--quick", "--to", tmp_path, "--question", "4")
-    kept = [json.loads(path.read_bytes())["about"] for path in (tmp_path / "measured").glob("*.json")]
-    assert [(about["data"], about["model"], about["holdout"]) for about in kept] == [
-        ("circle", "item2vec", "leave-one-out")
-    ]

@@ -96,6 +96,18 @@ def embeddings(
     _write([_questions(lab, judges)[number]() for number in asked], to, into, json_)
 
 
+def _check_document(into: Path, asked: list[int]) -> None:
+    """Raise UsageError unless a document has a place for the answer to each question."""
+    from evaluation.embeddings_report import Section, placed
+
+    if not into.is_file():
+        raise UsageError(
+            "--into", f"{into}, which is no file", "Name a Markdown document with lines for the answers."
+        )
+    for number in asked:
+        placed(into.read_text(encoding="utf-8"), Section(number, "", []))
+
+
 def _settings(models: list[str]) -> dict[str, tuple[str, ...]]:
     """Changes of presets by their names. Raises UsageError for impossible ones and for what the study varies."""
     found: dict[str, tuple[str, ...]] = {}

@@ -60,6 +60,7 @@ class Limits:
         steps: of the networks of question 1.
         users: that are asked at most; None is all.
         epochs: at most so many passes of each model; None is what its preset says.
+        quick: whether questions leave out what costs most.
     """
 
     seeds: int = 1
@@ -67,7 +68,6 @@ class Limits:
     users: int | None = None
     epochs: int | None = None
     quick: bool = False
-    """Whether less is asked, too."""
 
     @classmethod
     def for_a_trial(cls) -> Self:
