@@ -77,10 +77,8 @@ def embeddings(
         raise UsageError("--similarity and --analogies", "no --words beside them", "Name the corpus of a text.")
     if words and not (similarity or analogies):
         raise UsageError("--words", "neither --similarity nor --analogies", "Name a file that judges the words.")
-    if into and not into.is_file():
-        raise UsageError(
-            "--into", f"{into}, which is no file", "Name a Markdown document with the lines of comments."
-        )
+    if into:
+        _check_document(into, asked)
     if not corpora:
         raise UsageError("CORPUS", "none", "Name at least one folder of `watchnext ingest`.")
     names = [folder.resolve().name for folder in corpora]
