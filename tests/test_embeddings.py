@@ -144,8 +144,8 @@ def test_standard_errors_of_known_cases() -> None:
     assert np.isnan(correlation_error(0.5, 3))
     assert share_error(0.5, 100) == pytest.approx(0.05)
     assert np.isnan(share_error(0.5, 0))
-    assert correlation([Similarity(0.1, 28, 30), Similarity(-0.1, 28, 30)]) == (0, pytest.approx(0.2))
-    assert accuracy([Accuracy(40, 100, 120), Accuracy(60, 100, 120)]) == (0.5, pytest.approx(0.05))
+    assert list(correlation([Similarity(0.1, 28, 30), Similarity(-0.1, 28, 30)])) == pytest.approx([0, 0.2])
+    assert list(accuracy([Accuracy(40, 100, 120), Accuracy(60, 100, 120)])) == pytest.approx([0.5, 0.05])
 
 
 def test_the_error_of_a_correlation_is_the_spread_of_samples() -> None:

@@ -69,29 +69,34 @@ def embeddings(
 
     Interrupted, the same command goes on with what is missing.
     """
-    asked = sorted(set(question or QUESTIONS))
+    asked, folders = sorted(set(question or QUESTIONS)), corpora or []
+    _check(asked, folders, words, bool(similarity or analogies), into)
+    from watchnext.cli.embeddings.judges import Judges
+    from watchnext.cli.embeddings.lab import Lab, Limits
+
+    limits = Limits.for_a_trial() if quick else Limits(seeds, steps)
+    lab = Lab(folders, words, to, limits, _settings(model or []), not json_)
+    lab.check()
+    judges = Judges.read(similarity or (), analogies)
+    _write([_questions(lab, judges)[number]() for number in asked], to, into, json_)
+
+
+def _check(asked: list[int], corpora: list[Path], words: Path | None, judged: bool, into: Path | None) -> None:
+    """Raise UsageError for options that do not go together, before anything is trained."""
     for number in asked:
         if number not in QUESTIONS:
             raise UsageError("--question", number, f"Choose from: {', '.join(map(str, QUESTIONS))}.")
-    if (similarity or analogies) and not words:
+    if judged and not words:
         raise UsageError("--similarity and --analogies", "no --words beside them", "Name the corpus of a text.")
-    if words and not (similarity or analogies):
+    if words and not judged:
         raise UsageError("--words", "neither --similarity nor --analogies", "Name a file that judges the words.")
-    if into:
-        _check_document(into, asked)
     if not corpora:
         raise UsageError("CORPUS", "none", "Name at least one folder of `watchnext ingest`.")
     names = [folder.resolve().name for folder in corpora]
     if len(set(names)) < len(names):
         raise UsageError("CORPUS", f"one folder name twice: {', '.join(names)}", "Give each folder its own name.")
-    from watchnext.cli.embeddings.judges import Judges
-    from watchnext.cli.embeddings.lab import Lab, Limits
-
-    limits = Limits.for_a_trial() if quick else Limits(seeds, steps)
-    lab = Lab(corpora, words, to, limits, _settings(model or []), not json_)
-    lab.check()
-    judges = Judges.read(similarity or (), analogies)
-    _write([_questions(lab, judges)[number]() for number in asked], to, into, json_)
+    if into:
+        _check_document(into, asked)
 
 
 def _check_document(into: Path, asked: list[int]) -> None:
