@@ -12,6 +12,7 @@ All else is the same: what follows the layer, examples, negatives, loss, optimiz
 the same values.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -153,6 +154,11 @@ class OneHotTrainer(SparseTrainer[OneHotBatch]):
         self.network = network
         mean = partial(encoders.encode, network.config, {})
         self._means = tf.function(mean, jit_compile=True, autograph=False)
+
+    @property
+    def guessing(self) -> float:
+        """See `SparseTrainer.guessing`."""
+        return math.log(self.network.items)
 
     def rows(self, batch: OneHotBatch) -> dict[str, Tensor]:
         """See `SparseTrainer.rows`."""
