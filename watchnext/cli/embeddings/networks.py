@@ -74,10 +74,11 @@ def _of_words(lab: Lab, judges: Judges) -> tuple[str, Facts]:
     for activation in ACTIVATIONS:
         exports = [lab.word2vec(seed, _hidden("word2vec", activation)) for seed in lab.seeds]
         for side, kind in kinds.items():
-            scores = judges.judge(exports, side, "cosine").scores
-            rows.append([activation, kind, *(estimate(scores[name], 3) for name in judges.names)])
+            scores, used = judges.judge(exports, side, "cosine")
+            known = " / ".join(f"{used[name]:,}" for name in judges.names)
+            rows.append([activation, kind, *(estimate(scores[name], 3) for name in judges.names), known])
             facts[f"words, {activation}, {kind}"] = plain(scores)
-    return table(["hidden layer", "vectors", *judges.names], rows, 2), facts
+    return table(["hidden layer", "vectors", *judges.names, "of which known"], rows, 2), facts
 
 
 def question_6(lab: Lab) -> Section:
