@@ -50,7 +50,7 @@ def embeddings(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Models of each kind; results are their means.")] = 1,
-    steps: Annotated[int, typer.Option(min=20, help="Question 1: steps of each network.")] = 1000,
+    steps: Annotated[int, typer.Option(min=20, help="Question 1: steps of each network.")] = 800,
     to: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("work/embeddings"),
     into: Annotated[
         Path | None,

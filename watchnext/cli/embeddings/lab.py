@@ -64,7 +64,7 @@ class Limits:
     """
 
     seeds: int = 1
-    steps: int = 1000
+    steps: int = 800
     users: int | None = None
     epochs: int | None = None
     quick: bool = False
