@@ -68,7 +68,7 @@ def test_all_questions_from_end_to_end(work: Path, tmp_path: Path) -> None:
     assert (
         found["question_5"]["circle, tower 128, relu"]["ndcg@10"] == found["question_6"]["circle, random"]["ndcg@10"]
     )
-    assert found["question_5"]["circle, tower 128, sigmoid"]["minus"] is not None
+    assert found["question_5"]["circle, tower 128, linear"]["minus"] is not None
     assert found["question_5"]["words, linear, output"] == found["question_2"]["words, output"]
     assert found["question_6"]["circle, random"]["epochs_until"] == 1
     assert "known are 4 of pairs, 1 of analogies" in text

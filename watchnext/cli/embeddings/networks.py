@@ -37,16 +37,20 @@ def question_5(lab: Lab, judges: Judges) -> Section:
         text, found = _of_words(lab, judges)
         facts |= found
         blocks += [f"**Words**, word2vec, cosine{lab.means}:", text]
-    names = [f"{activation}, {tower}" for tower in towers for activation in ACTIVATIONS]
+    names = [f"{activation}, {tower}" for tower in towers for activation in _activations(lab)]
     figures = {"hidden": (bars(groups, names, "NDCG@10"), "NDCG@10 by hidden layers and tower")}
     return Section(5, "Linear, ReLU or sigmoid hidden layers?", blocks, figures, facts)
+
+
+def _activations(lab: Lab) -> tuple[Activation, ...]:
+    return ACTIVATIONS[:2] if lab.limits.quick else ACTIVATIONS
 
 
 def _deep(lab: Lab, corpus: Path, towers: Sequence[str]) -> tuple[str, Facts, dict[str, Estimate]]:
     """The table of a corpus, its facts, and NDCG@10 by activation and tower."""
     rows, facts, drawn = [], Facts(), {}
     for tower in towers:
-        runs = {a: _runs(lab, corpus, "default", _changes(tower, a)) for a in ACTIVATIONS}
+        runs = {a: _runs(lab, corpus, "default", _changes(tower, a)) for a in _activations(lab)}
         for activation, own in runs.items():
             row, found = _compared(lab, own, None if activation == "relu" else runs["relu"])
             rows.append([tower, activation, *row])
@@ -59,7 +63,7 @@ def _deep(lab: Lab, corpus: Path, towers: Sequence[str]) -> tuple[str, Facts, di
 def _shallow(lab: Lab, corpus: Path) -> tuple[str, Facts]:
     """The same for the hidden layer of item2vec, the input vectors."""
     rows, facts = [], Facts()
-    runs = {a: _runs(lab, corpus, "item2vec", _hidden("item2vec", a)) for a in ACTIVATIONS}
+    runs = {a: _runs(lab, corpus, "item2vec", _hidden("item2vec", a)) for a in _activations(lab)}
     for activation, own in runs.items():
         row, found = _compared(lab, own, None if activation == "linear" else runs["linear"])
         rows.append([activation, *row])
@@ -71,7 +75,7 @@ def _of_words(lab: Lab, judges: Judges) -> tuple[str, Facts]:
     """The same for word2vec, by what is judged of words."""
     rows, facts = [], Facts()
     kinds: dict[Side, str] = {"input": "hidden layer", "output": "output"}
-    for activation in ACTIVATIONS:
+    for activation in _activations(lab):
         exports = [lab.word2vec(seed, _hidden("word2vec", activation)) for seed in lab.seeds]
         for side, kind in kinds.items():
             scores, used = judges.judge(exports, side, "cosine")
