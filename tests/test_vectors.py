@@ -14,7 +14,7 @@ from tests.worlds import random_export, two_groups, write_release
 from watchnext.config import ModelConfig
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export, write_export
-from watchnext.linear import NoLog, Origin, linear_export
+from watchnext.linear import NoLog, linear_export
 from watchnext.vocabulary import Vocabulary
 from watchnext.word2vec_format import read_vectors, write_vectors
 
@@ -166,14 +166,13 @@ def test_decayed_means_of_untied_vectors(work: Path) -> None:
     watched = np.zeros((6, 2), np.float32)
     watched[log.items.numbers(list(rows))] = list(rows.values())
     model = ModelConfig.linear(2, history=3, decay=0.5, tied=False)
-    origin = Origin(epochs=7, metrics={"ndcg@10": 0.5}, holdout="last", item_counts=np.arange(6))
-    export = linear_export(log, model, 2 * watched, watched, origin)
+    export = linear_export(log, model, 2 * watched, watched)
     ann = (np.array([8, 1]) + 0.5 * np.array([0, 4]) + 0.25 * np.array([1, 0])) / 1.75
     assert export.user_vectors[export.users.number("ann")] == pytest.approx(ann)
     assert np.array_equal(export.item_vectors, 2 * watched)
     about = write_export(export, work / "e")
-    assert (about.epochs, about.metrics, about.holdout, about.model.tied) == (7, {"ndcg@10": 0.5}, "last", False)
-    assert Export.open(work / "e").item_counts.tolist() == [0, 1, 2, 3, 4, 5]
+    assert (about.epochs, about.metrics, about.holdout, about.model.tied) == (0, {}, "none", False)
+    assert Export.open(work / "e").item_counts.tolist() == np.bincount(log.histories.items, minlength=6).tolist()
 
 
 def test_impossible_means() -> None:

@@ -4,7 +4,7 @@ For vectors that were learned without a tower, as word2vec's, or elsewhere. The 
 layers, with the identity for its weights, so that whatever reads exports computes the mean without a case of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,9 +17,8 @@ from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.encoders import parts
 from watchnext.export import Export, ExportManifest, user_vectors
 from watchnext.features import FeatureSpec, Float32
-from watchnext.histories import Histories, Int64
+from watchnext.histories import Histories
 from watchnext.inputs import user_inputs
-from watchnext.split import HoldoutName
 from watchnext.tower import UserTower
 from watchnext.vocabulary import Vocabulary
 
@@ -63,23 +62,6 @@ class NoLog:
         return Catalogue.empty(len(self.items))
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where vectors come from, for the manifest; see `export.ExportManifest`.
-
-    Args:
-        item_counts: [items + 1] watches that they were trained on; None is all of the log.
-    """
-
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    epochs: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    holdout: HoldoutName = "none"
-    holdout_share: float = 0.1
-    holdout_seed: int = 0
-    item_counts: Int64 | None = None
-
-
 def linear_weights(model: ModelConfig) -> dict[str, Float32]:
     """The weights of such a tower: the first part of the encoder's state is the user vector."""
     return {
@@ -93,7 +75,6 @@ def linear_export(
     model: ModelConfig,
     item_vectors: Float32,
     watched_vectors: Float32,
-    origin: Origin | None = None,
     track: Callable[[range], Iterable[int]] = lambda blocks: blocks,
 ) -> Export:
     """An export of vectors, with the means of `watched_vectors` as the vectors of users.
@@ -105,10 +86,7 @@ def linear_export(
         watched_vectors: [items + 1, dim] what is averaged, likewise.
         track: see `export.user_vectors`.
     """
-    origin = origin or Origin()
-    features, counts = FeatureSpec(), origin.item_counts
-    if counts is None:
-        counts = np.bincount(log.histories.items, minlength=len(log.items) + 1).astype(np.int64)
+    features = FeatureSpec()
     tower = UserTower(model, features, watched_vectors, linear_weights(model))
     manifest = ExportManifest(
         created=datetime.now(UTC),
@@ -117,13 +95,12 @@ def linear_export(
         users=len(log.users),
         dim=model.dim,
         model=model,
-        training=origin.training,
+        training=TrainingConfig(),
         features=features,
-        holdout=origin.holdout,
-        holdout_share=origin.holdout_share,
-        holdout_seed=origin.holdout_seed,
-        epochs=origin.epochs,
-        metrics=dict(origin.metrics),
+        holdout="none",
+        holdout_share=0.0,
+        epochs=0,
+        metrics={},
     )
     return Export(
         manifest=manifest,
@@ -131,7 +108,7 @@ def linear_export(
         user_vectors=user_vectors(tower, user_inputs(features, log.histories, log.user_table), track),
         watched_vectors=watched_vectors,
         weights=tower.weights,
-        item_counts=counts,
+        item_counts=np.bincount(log.histories.items, minlength=len(log.items) + 1).astype(np.int64),
         items=log.items,
         users=log.users,
         catalogue=log.catalogue,
