@@ -11,6 +11,7 @@ from rich.progress import Progress as ProgressBar
 from model.assembly import AnyPrepared, AnyTrainer, Batches, Builder, Config, Start, TrainingData, assembled
 from model.checkpoint import Arrays, Checkpoint, CheckpointStore, Progress
 from model.failure import FILE, FailedBatch, failed, failure
+from model.interrupt import Interrupt, Interrupted, deferred
 from model.prefetch import prefetch
 from model.telemetry import Telemetry
 from model.warm import beside_export
@@ -69,6 +70,7 @@ class Run:
     builder: Builder
     prepare: Callable[[Any, int, int], AnyPrepared]
     telemetry: Telemetry
+    interrupt: Interrupt
     optimizer_state: bool = False
     hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Progress)
@@ -81,6 +83,7 @@ class Run:
             self._epoch(self.builder.epoch(self.progress.epoch), options, bar)
             self._end_of_epoch()
             self.save()
+            self.interrupt.check()
             self.hooks.epoch(self.progress.epoch, dict(self.progress.best_metrics))
 
     def _epoch(self, epoch: Batches, options: RunOptions, bar: ProgressBar) -> None:
@@ -100,6 +103,7 @@ class Run:
             if late or (options.checkpoint_steps and self.progress.step % options.checkpoint_steps == 0):
                 self.save()
                 saved = time.monotonic()
+            self.interrupt.check()
             self.hooks.step()
         bar.remove_task(task)
 
@@ -193,26 +197,28 @@ def fit(
     parts = assembled(data, model, config, start)
     network = parts.trainer.network
     identity = f"{model.model_dump_json()} {config.model_dump_json()} {fingerprint}"
-    run = Run(
-        config,
-        CheckpointStore(options.checkpoints, identity),
-        validate,
-        parts.trainer,
-        parts.builder,
-        parts.prepare,
-        Telemetry(options.logs, parts.trainer),
-        options.optimizer_state,
-        hooks or Hooks(),
-    )
-    _resume(run, options)
-    run.telemetry.start(run.progress.step)
-    try:
-        run.epochs(options, bar)
-    except (KeyboardInterrupt, Stopped):
-        run.save()
-        raise
-    finally:
-        run.telemetry.close()
+    with deferred() as interrupt:
+        run = Run(
+            config,
+            CheckpointStore(options.checkpoints, identity),
+            validate,
+            parts.trainer,
+            parts.builder,
+            parts.prepare,
+            Telemetry(options.logs, parts.trainer),
+            interrupt,
+            options.optimizer_state,
+            hooks or Hooks(),
+        )
+        _resume(run, options)
+        run.telemetry.start(run.progress.step)
+        try:
+            run.epochs(options, bar)
+        except (Interrupted, Stopped):
+            run.save()
+            raise
+        finally:
+            run.telemetry.close()
     network.set_arrays(run.best)
     return Fitted(
         network.item_vectors(),

@@ -16,7 +16,7 @@ from model.network import FEATURES, Network
 from model.parameters import DENSE, TABLE
 from model.step import Trainer
 from model.trainer import STEP, slot_name
-from watchnext.config import FitConfig, ModelConfig
+from watchnext.config import FitConfig, ModelConfig, Word2vecConfig
 from watchnext.errors import UsageError
 from watchnext.export import OPTIMIZER, Export, open_optimizer
 from watchnext.features import Float32
@@ -61,7 +61,11 @@ class WarmStart:
         Raises UsageError where there is none, CorruptError for a damaged one.
         """
         folder = export_in(folder)
-        return cls(Export.open(folder), items, tokens, folder)
+        export = Export.open(folder)
+        if isinstance(export.manifest.training, Word2vecConfig):
+            got = f"{folder}, an export of item2vec or word2vec, which nothing goes on with"
+            raise UsageError("--warm-from", got, "Start from its vectors with --init-from, or leave it out.")
+        return cls(export, items, tokens, folder)
 
     @property
     def checksum(self) -> str:

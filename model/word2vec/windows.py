@@ -49,8 +49,8 @@ def keep_shares(counts: Int64, threshold: float) -> Float32:
     With f the item's share of all watches and t the threshold it is (sqrt(f / t) + 1) t / f, at most 1, as in
     word2vec's own program; Mikolov et al. 2013b (2.3) print sqrt(t / f).
 
-    >>> keep_shares(np.array([0, 90, 9, 1]), 0.1).round(3).tolist()
-    [1.0, 0.444, 1.0, 1.0]
+    >>> keep_shares(np.array([0, 4, 1, 1, 1, 1, 1, 1]), 0.1)[:3].tolist()
+    [1.0, 0.75, 1.0]
     """
     f = counts / max(int(counts.sum()), 1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -124,7 +124,8 @@ def run(folder: Path, ks: list[int], shown: bool) -> dict[str, Any]:
         raise UsageError(
             str(folder),
             f"an export trained with holdout {export.manifest.holdout!r}: no test part",
-            f"Train with one of --holdout {', '.join(TESTED)}, without --refit.",
+            f"Train with one of --holdout {', '.join(TESTED)}, without --refit; or judge vectors of words by "
+            "--similarity and --analogies.",
         )
     reports = _reports(export, ks, shown)
     first = reports[MODEL]

@@ -120,7 +120,8 @@ def ingest(
         made = run(options, advance).manifest
     if not json_:
         _print_rejected(made, to)
-    report(json_, "Corpus", _facts(made, json_), to, f"watchnext train {to}")
+    model = " --model word2vec" if made.of_text else ""
+    report(json_, "Corpus", _facts(made, json_), to, f"watchnext train {to}{model}")
 
 
 def _print_rejected(manifest: Any, folder: Path) -> None:

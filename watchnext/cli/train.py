@@ -167,8 +167,10 @@ def train(
         chosen = changed(chosen, [f"replay={replay}"])
     starts, holdout = (warm_from, init_from), holdout or _usual_holdout(corpus)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, *starts)
-    then = "watchnext evaluate" if holdout in TESTED and not refit else "watchnext index"
-    report(json_, "Trained", facts, to, f"{then} {to}")
+    then = f"watchnext evaluate {to}" if holdout in TESTED and not refit else f"watchnext index {to}"
+    if _is_text(corpus):
+        then = f"watchnext similar WORD --of {to}"
+    report(json_, "Trained", facts, to, then)
 
 
 def _chosen(name: str, settings: Path | None, further: list[str]) -> Preset:
@@ -190,9 +192,13 @@ def _refuse(given: Mapping[str, object]) -> None:
 
 def _usual_holdout(corpus: Path) -> HoldoutName:
     """What is held back where nothing is said: of texts nothing, since nobody asks for the last word of a line."""
+    return "none" if _is_text(corpus) else "last"
+
+
+def _is_text(corpus: Path) -> bool:
     from corpus.corpus import CorpusManifest
 
-    return "none" if CorpusManifest.read(corpus).of_text else "last"
+    return CorpusManifest.read(corpus).of_text
 
 
 def run(

@@ -87,6 +87,10 @@ def run(folder: Path, options: WordOptions) -> dict[str, Any]:
     of, measure = options.vectors or "item", cast(words.Measure, options.measure or "cosine")
     known_words = _words(Export.open(folder), of, options)
     similarities = {name: words.similarity(known_words, *found, measure) for name, found in pairs.items()}
+    for name, found_ in similarities.items():
+        if not found_.used:
+            got = f"{name}, of whose {found_.pairs:,} pairs none has two words with vectors"
+            raise UsageError("--similarity", got, "Judge an export of words: train --model word2vec on a text.")
     answers = {name: words.analogies(known_words, found, measure) for name, found in questions.items()}
     return {
         "vectors": of,
