@@ -38,7 +38,7 @@ from corpus.options import IngestOptions
 from evaluation.plots import Line, lines, svg_file
 from model.assembly import TrainingData
 from model.fit import METRIC, fit
-from watchnext.cli.train import planned
+from watchnext.cli.planning import planned
 from watchnext.config import RunOptions
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int64

@@ -22,7 +22,7 @@ from model.warm import WarmStart, beside_export, known_watches, old_numbers, old
 from tests.commands import run, run_json
 from tests.fitting import ITEMS, MODEL, TRAINING, circle, stopped_in_the_second
 from tests.worlds import make_export
-from watchnext.cli.train import planned
+from watchnext.cli.planning import planned
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.errors import CorruptError, TrainingError, UsageError
 from watchnext.export import OPTIMIZER, Export, open_optimizer, write_export

@@ -80,7 +80,7 @@ def _fit(job: Job, corpus: "Corpus", histories: "Histories", cut: "Split") -> Fi
 def _network(job: Job, corpus: "Corpus") -> Fitted:
     from evaluation.scorers import VectorScorer
     from model.train import clean, train
-    from watchnext.cli.train import planned
+    from watchnext.cli.planning import planned
 
     cell = job.cell
     chosen = changed(preset(cell.model), [*cell.settings, f"seed={cell.seed}"])

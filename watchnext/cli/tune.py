@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, progress, report
-from watchnext.cli.train import planned
+from watchnext.cli.planning import planned
 from watchnext.config import RunOptions
 from watchnext.errors import UsageError
 from watchnext.files import write_atomic

@@ -29,7 +29,7 @@ from evaluation.results import Cell, Cost, ResultStore
 from evaluation.scorers import Scorer, VectorScorer
 from evaluation.training import TrainingCounts
 from watchnext.cli.console import err, progress
-from watchnext.cli.train import planned
+from watchnext.cli.planning import planned
 from watchnext.config import RunOptions
 from watchnext.errors import UsageError
 from watchnext.export import Export, write_export

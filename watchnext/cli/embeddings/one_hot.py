@@ -13,7 +13,7 @@ from evaluation.plots import Line, lines
 from evaluation.results import Cell
 from evaluation.scorers import VectorScorer
 from watchnext.cli.embeddings.lab import HOLDOUT, NDCG, SHARE, Lab
-from watchnext.cli.train import planned
+from watchnext.cli.planning import planned
 
 if TYPE_CHECKING:
     from model.fit import Validate
