@@ -27,6 +27,7 @@ QUESTIONS = {
 }
 VARIED = ("activation", "tower", "seed")
 """Settings that the questions themselves vary."""
+TRIAL = "A trial (`--quick`): these numbers say nothing.\n\n"
 
 
 def embeddings(
@@ -78,7 +79,8 @@ def embeddings(
     lab = Lab(folders, words, to, limits, _settings(model or []), not json_)
     lab.check()
     judges = Judges.read(similarity or (), analogies)
-    _write([_questions(lab, judges)[number]() for number in asked], to, into, json_)
+    sections = [_questions(lab, judges)[number]() for number in asked]
+    _write(sections, to, into, json_, TRIAL if quick else "")
 
 
 def _check(asked: list[int], corpora: list[Path], words: Path | None, judged: bool, into: Path | None) -> None:
@@ -139,12 +141,12 @@ def _questions(lab: "Lab", judges: "Judges") -> "dict[int, Callable[[], Section]
     }
 
 
-def _write(sections: "list[Section]", to: Path, into: Path | None, json_: bool) -> None:
-    """Write tables and plots, and print the tables, or the facts as JSON."""
+def _write(sections: "list[Section]", to: Path, into: Path | None, json_: bool, note: str) -> None:
+    """Write tables and plots, and print the tables, or the facts as JSON; a note stands before the tables."""
     from evaluation.embeddings_report import NAME, placed
     from evaluation.plots import svg_file
 
-    text = "\n".join(section.markdown for section in sections)
+    text = note + "\n".join(section.markdown for section in sections)
     document = into.read_text(encoding="utf-8") if into else ""
     for section in sections:
         document = placed(document, section) if into else document
