@@ -50,6 +50,7 @@ def test_all_questions_from_end_to_end(work: Path, tmp_path: Path) -> None:
     found = run_json("study", "embeddings", work / "circle", *words(work), *SMALL, "--quick", "--to", to)
     assert found["written"] == str(to)
     text = (to / "embeddings.md").read_text()
+    assert text.startswith("A trial (`--quick`)")
     for number in QUESTIONS:
         assert f"\n## {number}. " in f"\n{text}"
     first = found["question_1"]
