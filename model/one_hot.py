@@ -12,7 +12,6 @@ All else is the same: what follows the layer, examples, negatives, loss, optimiz
 the same values.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -27,7 +26,7 @@ from model.network import ACTIVATIONS, GAINS, scaled
 from model.parameters import DENSE, TABLE, Parameters, Tensor, normal, normal_table, read
 from model.prepare import Prepared, Preparer
 from model.touched import touched
-from model.trainer import SparseTrainer
+from model.trainer import SparseTrainer, differentiated
 from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Histories, Int32, Int64, spans
@@ -155,11 +154,6 @@ class OneHotTrainer(SparseTrainer[OneHotBatch]):
         mean = partial(encoders.encode, network.config, {})
         self._means = tf.function(mean, jit_compile=True, autograph=False)
 
-    @property
-    def guessing(self) -> float:
-        """See `SparseTrainer.guessing`."""
-        return math.log(self.network.items)
-
     def rows(self, batch: OneHotBatch) -> dict[str, Tensor]:
         """See `SparseTrainer.rows`."""
         rows = {TABLE + "item": batch.prepared.rows, TABLE + "watched": batch.rows}
@@ -167,11 +161,7 @@ class OneHotTrainer(SparseTrainer[OneHotBatch]):
 
     def gradients(self, batch: OneHotBatch, values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `SparseTrainer.gradients`."""
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            loss = self.loss(batch, values)
-        found = tape.gradient(loss, values)
-        return loss, {name: tf.convert_to_tensor(value) for name, value in found.items()}
+        return differentiated(partial(self.loss, batch), values)
 
     def loss(self, batch: OneHotBatch, values: dict[str, Tensor]) -> Tensor:
         """The mean loss of a batch, in nats."""

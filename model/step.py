@@ -4,7 +4,7 @@ The encoder is compiled by XLA, which fuses its many small operations. Gathers, 
 CPU TensorFlow's own kernels and oneDNN's matrix products are faster than XLA's.
 """
 
-import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from model.loss import sampled_softmax
 from model.network import FEATURES, Network, dropout_factors, scaled
 from model.parameters import DENSE, TABLE
 from model.prepare import Prepared
-from model.trainer import SparseTrainer
+from model.trainer import SparseTrainer, differentiated
 from watchnext.config import TrainingConfig
 
 Tensor = Any
@@ -45,21 +45,12 @@ class Trainer(SparseTrainer[Prepared]):
             rows[f"{TABLE}node"] = batch.nodes
         return rows
 
-    @property
-    def guessing(self) -> float:
-        """See `SparseTrainer.guessing`."""
-        return math.log(self.network.items)
-
     def gradients(self, batch: Prepared, values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `SparseTrainer.gradients`."""
         seed = tf.stack([tf.constant(self.config.seed * 1000, tf.int64), self.step_count])
         sizes = int(np.prod(batch.depth.shape)), batch.label.shape[0]
         kept = dropout_factors(self.network.config, self.dropout, sizes, seed)
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            loss = self.loss(batch, values, kept)
-        found = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return loss, {name: tf.convert_to_tensor(value) for name, value in found.items()}  # from IndexedSlices, too
+        return differentiated(partial(self.loss, batch, kept=kept), values)
 
     def loss(self, batch: Prepared, values: dict[str, Tensor], kept: list[Tensor] | None = None) -> Tensor:
         """The mean loss of a batch, in nats.

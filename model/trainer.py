@@ -4,17 +4,19 @@ The cost does not depend on the size of the catalogue: a batch touches few rows 
 these, as one dense block, and so do the gradients and the optimizer, which XLA compiles.
 """
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from model.optimizer import slots, update
-from model.parameters import TABLE, Parameters, read, write
+from model.parameters import TABLE, Parameters, Tensor, read, write
 from watchnext.config import FitConfig
 
-Tensor = Any
+Values = dict[str, Tensor]
 Batch = TypeVar("Batch")
 
 STEP = "step"
@@ -36,7 +38,7 @@ class SparseTrainer(ABC, Generic[Batch]):
     """
 
     def __init__(self, parameters: Parameters, config: FitConfig, steps: int = 0) -> None:
-        self.config, self.steps = config, steps
+        self.config, self.steps, self.items = config, steps, parameters.items
         self.step_count = tf.Variable(0, dtype=tf.int64, name="step")
         self.gradient_norm = tf.Variable(0.0, name="gradient_norm")
         self.trained = parameters.variables()
@@ -45,27 +47,27 @@ class SparseTrainer(ABC, Generic[Batch]):
         self.step = tf.function(self._step, autograph=False)
 
     @abstractmethod
-    def rows(self, batch: Batch) -> dict[str, Tensor]:
+    def rows(self, batch: Batch) -> Values:
         """The touched rows of each table, by its variable's name."""
 
     @property
-    @abstractmethod
     def guessing(self) -> float:
-        """The loss of guessing, in nats."""
+        """The loss of guessing, in nats: that of a softmax over all items."""
+        return math.log(self.items)
 
     @abstractmethod
-    def gradients(self, batch: Batch, values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradients(self, batch: Batch, values: Values) -> tuple[Tensor, Values]:
         """The mean loss of a batch, in nats, and its gradient.
 
         Args:
             values: of everything trained, named as in `Parameters.variables`; of tables the touched rows only.
         """
 
-    def variables(self) -> dict[str, Tensor]:
+    def variables(self) -> Values:
         """Everything that a checkpoint must hold, by name."""
         return {**self.trained, **self.optimizer()}
 
-    def optimizer(self) -> dict[str, Tensor]:
+    def optimizer(self) -> Values:
         """The optimizer's state, by name: `STEP`, and for each variable its name as `slot_name` makes it."""
         slots = {slot_name(name, i): slot for name, of_one in self.slots.items() for i, slot in enumerate(of_one)}
         return {STEP: self.step_count, **slots}
@@ -105,7 +107,7 @@ class SparseTrainer(ABC, Generic[Batch]):
         return loss
 
     def _updated(
-        self, step: Tensor, values: dict[str, Tensor], states: dict[str, list[Tensor]], gradients: dict[str, Tensor]
+        self, step: Tensor, values: Values, states: dict[str, list[Tensor]], gradients: Values
     ) -> dict[str, list[Tensor]]:
         """One step of the optimizer for all that is trained: the new value and states of each."""
         rate = self.rate(step)
@@ -115,3 +117,12 @@ class SparseTrainer(ABC, Generic[Batch]):
         """The learning rate of a step, 1 for the first."""
         done = tf.minimum(step / max(self.steps, 1), 1.0)
         return self.config.learning_rate * (1 - (1 - self.config.final_rate) * done)
+
+
+def differentiated(loss: Callable[[Values], Tensor], values: Values) -> tuple[Tensor, Values]:
+    """A loss and its gradient by each of the values; zeros by those that it does not depend on."""
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = loss(values)
+    gradients = tape.gradient(found, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return found, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}  # from IndexedSlices, too

@@ -226,7 +226,7 @@ def kept_rows(new: Float32, old: Float32, rows: Int32) -> Float32:
 
 def old_numbers(now: Vocabulary, before: Vocabulary) -> Int32:
     """[numbers + 1] for each number of a vocabulary, that of the same id in an earlier one; 0 where it is new."""
-    found = before.numbers(now.ids(np.arange(1, len(now) + 1)))
+    found = before.numbers(now.all_ids())
     return np.concatenate([np.zeros(1, np.int32), found])
 
 

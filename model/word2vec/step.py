@@ -7,19 +7,19 @@ Shared and Distributed Memory*).
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from model.parameters import TABLE, Tensor
-from model.trainer import SparseTrainer
+from model.trainer import SparseTrainer, Values, differentiated
 from model.word2vec.loss import logistic_loss, window_pairs
 from model.word2vec.prepare import PreparedWindows
 from model.word2vec.vectors import WordVectors
 from model.word2vec.windows import edge_of
 from watchnext.config import Word2vecConfig
 
-Values = dict[str, Tensor]
 WATCHED, ITEM, NODE = f"{TABLE}watched", f"{TABLE}item", f"{TABLE}node"
 
 
@@ -62,8 +62,7 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
     @property
     def guessing(self) -> float:
         """See `SparseTrainer.guessing`: of all items, or whether the true one and each negative is the true one."""
-        config = self.network.config
-        return math.log(self.network.items) if self.network.tree else (1 + config.negatives) * math.log(2)
+        return super().guessing if self.network.tree else (1 + self.network.config.negatives) * math.log(2)
 
     def gradients(self, batch: PreparedWindows, values: Values) -> tuple[Tensor, Values]:
         """See `SparseTrainer.gradients`."""
@@ -71,11 +70,7 @@ class Word2vecTrainer(SparseTrainer[PreparedWindows]):
         return compiled
 
     def _gradients(self, batch: PreparedWindows, values: Values) -> tuple[Tensor, Values]:
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            loss = self.loss(batch, values)
-        found = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return loss, {name: tf.convert_to_tensor(value) for name, value in found.items()}  # from IndexedSlices, too
+        return differentiated(partial(self.loss, batch), values)
 
     def loss(self, batch: PreparedWindows, values: Values) -> Tensor:
         """The mean loss of a batch in nats: of its pairs, or with `cbow` of its watches."""
