@@ -159,7 +159,7 @@ def settings(further: Sequence[str], method: Method, seed: int) -> Word2vecConfi
 def of_corpus(folder: Path) -> Text:
     """The histories of a corpus as sentences."""
     corpus = Corpus.open(folder)
-    words = ["", *corpus.items.ids(np.arange(1, len(corpus.items) + 1))]
+    words = ["", *corpus.items.all_ids()]
     return Text(np.array(words), np.array(corpus.histories.items), corpus.histories.lengths[1:])
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.words import BLOCK_SCORES, Measure
+from evaluation.words import BLOCK_SCORES, Measure, offsets, scaled
 from watchnext.export import Export
 from watchnext.features import Float32
 from watchnext.histories import Int32, Int64
@@ -57,31 +57,17 @@ class MeasureScorer:
 
     def scores(self, users: Int32, ends: Int64) -> Float32:
         """[users, items + 1] see `scorers.Scorer`."""
-        vectors, offsets, without = self._items
+        vectors, taken, without = self._items
         scores: Float32 = self.tower.user_vectors(*self.inputs.at(users, ends)) @ vectors.T
-        scores -= offsets
+        scores -= taken
         scores[:, without] = -np.inf
         return scores
 
     @cached_property
     def _items(self) -> tuple[Float32, Float32, Int64]:
         """Vectors as they are multiplied, what is taken off the products, and the numbers of items without one."""
-        vectors = prepared(self.item_vectors, self.measure)
+        vectors = scaled(self.item_vectors, self.measure)
         return vectors, offsets(vectors, self.measure), np.flatnonzero(~self.item_vectors.any(1))
-
-
-def prepared(vectors: Float32, measure: Measure) -> Float32:
-    """[items, dim] of length 1 for the cosine, where they are not zero; as they are otherwise."""
-    if measure != "cosine":
-        return vectors
-    scaled: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
-    return scaled
-
-
-def offsets(vectors: Float32, measure: Measure) -> Float32:
-    """[items] what is taken off dot products so that they order as the measure does."""
-    squares: Float32 = (vectors**2).sum(1) / 2
-    return squares if measure == "euclidean" else np.zeros_like(squares)
 
 
 def neighbours(vectors: Float32, k: int, measure: Measure) -> Int64:
@@ -92,7 +78,7 @@ def neighbours(vectors: Float32, k: int, measure: Measure) -> Int64:
     >>> neighbours(np.array([[1, 0], [5, 1], [0, 1]], np.float32), 1, "euclidean").ravel().tolist()
     [2, 0, 0]
     """
-    vectors = prepared(vectors, measure)
+    vectors = scaled(vectors, measure)
     taken, count = offsets(vectors, measure), len(vectors)
     found = np.empty((count, k), np.int64)
     block = max(1, BLOCK_SCORES // max(count, 1))

@@ -118,7 +118,7 @@ def similarity(
     Similarity(correlation=1.0, used=3, pairs=4)
     """
     found, known = words.find(pairs, 2)
-    vectors = _scaled(words.vectors, measure).astype(np.float64)
+    vectors = scaled(words.vectors, measure).astype(np.float64)
     one, two = vectors[found[known, 0]], vectors[found[known, 1]]  # [used, dim]
     near = -np.linalg.norm(one - two, axis=1) if measure == "euclidean" else (one * two).sum(1)
     people = np.asarray(scores, np.float64)[known]
@@ -167,27 +167,33 @@ def nearest(vectors: Float32, questions: Int64, measure: Measure) -> Int64:
         vectors: [words, dim].
         questions: [questions, 3] rows of a, b and c.
     """
-    vectors = _scaled(vectors, measure)
-    # Of the distance |w - v|^2 = |w|^2 - 2 (w v - |v|^2 / 2) only the last term differs between the words v.
-    offsets = (vectors**2).sum(1) / 2 if measure == "euclidean" else None  # [words]
+    vectors = scaled(vectors, measure)
+    taken = offsets(vectors, measure)
     answers = np.empty(len(questions), np.int64)
     block = max(1, BLOCK_SCORES // len(vectors))
     for start in range(0, len(questions), block):
         a, b, c = vectors[questions[start : start + block]].transpose(1, 0, 2)  # [block, dim] each
-        scores = (b - a + c) @ vectors.T  # [block, words]
-        if offsets is not None:
-            scores -= offsets
+        scores = (b - a + c) @ vectors.T - taken  # [block, words]
         np.put_along_axis(scores, questions[start : start + block], -np.inf, 1)
         answers[start : start + block] = scores.argmax(1)
     return answers
 
 
-def _scaled(vectors: Float32, measure: Measure) -> Float32:
-    """[words, dim] of length 1 for the cosine, as they are otherwise."""
+def scaled(vectors: Float32, measure: Measure) -> Float32:
+    """[words, dim] of length 1 for the cosine, where they are not zero; as they are otherwise."""
     if measure != "cosine":
         return vectors
-    scaled: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return scaled
+    found: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
+    return found
+
+
+def offsets(vectors: Float32, measure: Measure) -> Float32:
+    """[words] what is taken off dot products so that they order as the measure does.
+
+    Of the distance |w - v|^2 = |w|^2 - 2 (w v - |v|^2 / 2) only the last term differs between the words v.
+    """
+    squares: Float32 = (vectors**2).sum(1) / 2
+    return squares if measure == "euclidean" else np.zeros_like(squares)
 
 
 def _sum(parts: Sequence[Accuracy]) -> Accuracy:

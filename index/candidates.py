@@ -18,6 +18,10 @@ class Candidate(NamedTuple):
     title: str | None
     score: float
 
+    def plain(self) -> dict[str, str | float | None]:
+        """As answers in JSON have it."""
+        return {"item_id": self.id, "title": self.title, "score": self.score}
+
 
 def candidates(export: Export, numbers: Int32, scores: Float32) -> list[Candidate]:
     """Found items with their ids and titles.

@@ -1,6 +1,5 @@
 """From what a person types to an item number: an id, a title, or a part of one. Machines ask by id only."""
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,7 +30,7 @@ def find_item(text: str, export: Export) -> int:
     if not wanted:
         raise UsageError("item", repr(text), "Give its id or its title.")
     titles = pc.utf8_lower(export.catalogue.table.column("title").slice(1))
-    ids = export.items.ids(np.arange(1, len(export.items) + 1))
+    ids = export.items.all_ids()
     names = pc.coalesce(titles, pc.utf8_lower(pa.chunked_array([pa.array(ids, pa.large_string())])))
     stages = (
         pc.equal(names, wanted),

@@ -52,7 +52,7 @@ def _add_recommend(app: FastAPI, loader: ReleaseLoader, settings: ServingSetting
 
 def _body(user_id: str, answer: Recommendation) -> bytes:
     """A `RecommendAnswer`, written directly: validating what we made ourselves costs more than the search."""
-    candidates = [{"item_id": c.id, "title": c.title, "score": c.score} for c in answer.candidates]
+    candidates = [c.plain() for c in answer.candidates]
     return to_json({"user_id": user_id, "release": answer.release, "source": answer.source, "candidates": candidates})
 
 

@@ -102,6 +102,6 @@ def _answer(
     asked: dict[str, Any], loaded: Loaded, measure: Measure, vectors: VectorsName, found: Sequence[Candidate]
 ) -> Response:
     """A `SimilarAnswer` or `AnalogyAnswer`, written directly, as we made it ourselves."""
-    candidates = [{"item_id": c.id, "title": c.title, "score": c.score} for c in found]
+    candidates = [c.plain() for c in found]
     about = {"release": loaded.manifest.name, "measure": measure, "vectors": vectors}
     return Response(to_json({**asked, **about, "candidates": candidates}), media_type="application/json")

@@ -101,3 +101,8 @@ class Vocabulary:
             raise IndexError(f"numbers must be from 1 to {len(self)}")
         values: list[str] = self._ids.take(row_numbers(rows)).to_pylist()
         return values
+
+    def all_ids(self) -> list[str]:
+        """The ids of all numbers, from 1 on."""
+        values: list[str] = self._ids.to_pylist()
+        return values

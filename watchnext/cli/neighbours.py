@@ -57,7 +57,7 @@ def spoken(item: dict[str, Any]) -> str:
 def show(title: str, facts: dict[str, Any], found: Sequence["Candidate"], json_: bool) -> None:
     """Print what was found, as a table under a line that says what was asked, or with facts as JSON."""
     if json_:
-        rows = [{"item_id": c.id, "title": c.title, "score": c.score} for c in found]
+        rows = [c.plain() for c in found]
         report(True, "", {**facts, "candidates": rows})
         return
     score = "distance" if facts["measure"] == "euclidean" else "score"

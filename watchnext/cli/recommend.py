@@ -65,7 +65,7 @@ def _print(recommender: "Recommender", user: str, k: int, json_: bool) -> None:
     answer = recommender.recommend(user, k)
     facts = {"user_id": user, "release": answer.release, "source": answer.source}
     if json_:
-        rows = [{"item_id": c.id, "title": c.title, "score": c.score} for c in answer.candidates]
+        rows = [c.plain() for c in answer.candidates]
         report(json_, "", {**facts, "candidates": rows})
         return
     table = Table("rank", "item", "title", "score", title=f"For {user}, from {answer.source}", title_justify="left")

@@ -140,7 +140,7 @@ def _for_corpus(found: "Vectors", file: Path, folder: Path, spaces: str | None) 
     log = Corpus.open(folder)
     ids = log.items
     if spaces is not None:
-        ids = Vocabulary(without_spaces(ids.ids(np.arange(1, len(ids) + 1)), spaces))
+        ids = Vocabulary(without_spaces(ids.all_ids(), spaces))
     numbers = ids.numbers(found.ids)
     known = int(np.count_nonzero(numbers))
     if not known:

@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 
 from watchnext.cli.console import out, report
+from watchnext.cli.neighbours import chosen
 from watchnext.errors import UsageError
 
 if TYPE_CHECKING:
     from evaluation.words import Accuracy
     from watchnext.export import Export
-
-VECTORS = ("item", "watched")
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,14 @@ def run(folder: Path, options: WordOptions) -> dict[str, Any]:
     from evaluation.word_files import read_pairs, read_questions
     from watchnext.export import Export
 
-    for option, value, known in (
-        ("--vectors", options.vectors, VECTORS),
-        ("--measure", options.measure, get_args(words.Measure)),
-    ):
-        if value is not None and value not in known:
-            raise UsageError(option, repr(value), f"Choose one of: {', '.join(known)}.")
+    measure, of = chosen(options.measure or "cosine", options.vectors or "item")
     pairs = {str(path): read_pairs(path) for path in options.similarity}
     questions = {str(path): read_questions(path) for path in options.analogies}
-    of, measure = options.vectors or "item", cast(words.Measure, options.measure or "cosine")
     known_words = _words(Export.open(folder), of, options)
     similarities = {name: words.similarity(known_words, *found, measure) for name, found in pairs.items()}
-    for name, found_ in similarities.items():
-        if not found_.used:
-            got = f"{name}, of whose {found_.pairs:,} pairs none has two words with vectors"
+    for name, result in similarities.items():
+        if not result.used:
+            got = f"{name}, of whose {result.pairs:,} pairs none has two words with vectors"
             raise UsageError("--similarity", got, "Judge an export of words: train --model word2vec on a text.")
     answers = {name: words.analogies(known_words, found, measure) for name, found in questions.items()}
     return {
@@ -111,7 +104,7 @@ def run(folder: Path, options: WordOptions) -> dict[str, Any]:
 def _words(export: "Export", of: str, options: WordOptions) -> Any:
     from evaluation.words import WordVectors
 
-    ids = export.items.ids(np.arange(1, len(export.items) + 1))
+    ids = export.items.all_ids()
     vectors = export.item_vectors if of == "item" else export.watched_vectors
     return WordVectors.of(ids, vectors[1:], options.most_frequent, not options.match_case)
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from evaluation.bootstrap import Estimate
 from evaluation.embeddings import Side, vectors_of
 from evaluation.embeddings_report import accuracy, correlation
@@ -53,7 +51,7 @@ class Judges:
         correlations: dict[str, list[Similarity]] = {name: [] for name in self.pairs}
         answers: list[Accuracy] = []
         for export in exports:
-            ids = export.items.ids(np.arange(1, len(export.items) + 1))
+            ids = export.items.all_ids()
             words = WordVectors.of(ids, vectors_of(export, side)[1:], lower=True)
             for name, pairs in self.pairs.items():
                 correlations[name].append(similarity(words, *pairs, measure))
