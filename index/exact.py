@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from index.interface import NO_SCORE, trained_numbers
+from index.interface import NO_SCORE, Bool, trained_numbers
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
@@ -31,15 +31,18 @@ class ExactIndex:
         self._untrained = np.ones(len(self._vectors), bool)
         self._untrained[trained_numbers(self._vectors)] = False
 
-    def search(self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None) -> tuple[Float32, Int32]:
+    def search(
+        self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None, allowed: Bool | None = None
+    ) -> tuple[Float32, Int32]:
         """See `ItemIndex.search`."""
         scores = np.empty((len(queries), k), np.float32)
         numbers = np.empty((len(queries), k), np.int32)
         block = max(1, _BLOCK_SCORES // len(self._vectors))
+        never = self._untrained if allowed is None else self._untrained | ~allowed
         for start in range(0, len(queries), block):
             rows = slice(start, start + block)
             found = queries[rows] @ self._vectors.T  # [block, items + 1]
-            found[:, self._untrained] = NO_SCORE
+            found[:, never] = NO_SCORE
             for row, watched in zip(found, [] if exclude is None else exclude[rows], strict=False):
                 row[watched] = NO_SCORE
             scores[rows], numbers[rows] = largest(found, k)

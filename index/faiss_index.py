@@ -7,7 +7,7 @@ from typing import Any, Self
 import faiss
 import numpy as np
 
-from index.interface import NO_SCORE, trained_numbers
+from index.interface import NO_SCORE, Bool, trained_numbers
 from watchnext.errors import CorruptError, UsageError
 from watchnext.features import Float32
 from watchnext.histories import Int32
@@ -70,9 +70,14 @@ class FaissIndex:
         """[items that can be found] their numbers, rising."""
         return self._numbers
 
-    def search(self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None) -> tuple[Float32, Int32]:
+    def search(
+        self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None, allowed: Bool | None = None
+    ) -> tuple[Float32, Int32]:
         """See `ItemIndex.search`. Safe to call from several threads at once."""
         _faiss.omp_set_num_threads(1 if len(queries) <= _SINGLE else _ALL_THREADS)  # it holds for this thread only
+        if allowed is not None:
+            denied = np.flatnonzero(~allowed).astype(np.int32)
+            exclude = [np.concatenate([denied, row]) for row in exclude or [denied[:0]] * len(queries)]
         queries = np.ascontiguousarray(queries, np.float32)
         scores = np.full((len(queries), k), NO_SCORE, np.float32)
         numbers = np.zeros((len(queries), k), np.int32)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
+Bool = NDArray[np.bool_]
 NO_SCORE = np.float32(-np.inf)
 """The score beside item number 0, where an index has fewer items left than asked for."""
 
@@ -19,13 +21,16 @@ class ItemIndex(Protocol):
     Row 0 of the item vectors and rows of zeros (items that were never trained) are never found.
     """
 
-    def search(self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None) -> tuple[Float32, Int32]:
+    def search(
+        self, queries: Float32, k: int, exclude: Sequence[Int32] | None = None, allowed: Bool | None = None
+    ) -> tuple[Float32, Int32]:
         """The best items of each query.
 
         Args:
             queries: [batch, dim] float32, for instance user vectors.
             k: how many items a query gets, at least 1.
             exclude: for each query the item numbers it must not get, in any order; None excludes nothing.
+            allowed: [items + 1] whether an item may be found by any of the queries; None allows all.
 
         Returns:
             Scores [batch, k], falling, and item numbers [batch, k]; -inf and 0 where fewer than k items are left.

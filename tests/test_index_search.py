@@ -160,3 +160,17 @@ def test_open_refuses_what_is_no_index(tmp_path: Path) -> None:
 def test_nothing_trained() -> None:
     with pytest.raises(UsageError, match="no row that is not zero"):
         FaissIndex.build(np.zeros((5, 3), np.float32), "Flat")
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_finds_only_what_is_allowed(position: int) -> None:
+    world = two_groups()
+    index = all_indexes(world.item_vectors)[position]
+    allowed = np.zeros(201, bool)
+    allowed[[3, 5, 8, 199, 200]] = True  # 200 has no vector
+    _, numbers = index.search(
+        world.user_vectors[[1, 2]], 3, [np.array([5], np.int32), np.array([], np.int32)], allowed
+    )
+    assert numbers[0].tolist() == [3, 199, 8]
+    assert numbers[1].tolist()[0] == 8
+    assert set(numbers[1].tolist()[1:]) <= {3, 5, 199}
