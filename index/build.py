@@ -4,51 +4,66 @@ No kind wins everywhere: which one does depends on the size of the catalogue, on
 much their lengths differ. So nothing is assumed and everything is measured, on the vectors that will be served.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
-from index.folder import IndexManifest, Trial, save_index
-from index.recall import DEPTH, cpu_microseconds, recall
+from index.folder import IndexManifest, save_index
+from index.interface import trained_numbers
+from index.kinds import Kind, TooSlowError, build, centroids
+from index.recall import Sample
+from index.spaces import Space, lengths
+from index.trial import Trial
+from index.tune import Point, climb, filtered_steps, harder, measured
 from watchnext.config import Closed
-from watchnext.errors import CorruptError
+from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
 
-FLAT = "Flat"
 Progress = Callable[[str], None]
 """Is told what is being done, in a few words, each time that changes."""
+FLAT = Kind("Flat")
+SKEWED = 1.5
+"""Lengths are skewed where the longest hundredth of the items is so many times as long as the middle one."""
+_EXHAUSTIVE_UP_TO = 200_000
+_MORE_EFFORT = 5
+"""So often a search gets a tenth more effort, when it does not reach the target for the second sample."""
 
 
 class IndexOptions(Closed):
     """What an index must reach and what is tried for it."""
 
     target_recall: float = Field(0.99, gt=0, le=1)
-    """The least recall@50 of an approximate index; below it exact search is used."""
-    flat_below: int = Field(50_000, ge=0)
-    """Catalogues of fewer items are searched exactly: that takes well under a millisecond."""
-    hnsw_up_to: int = Field(200_000, ge=0)
-    """Larger catalogues get no HNSW trial, since its graph would take many minutes to build."""
-    queries: int = Field(1000, ge=1)
-    """At most so many user vectors are drawn to measure recall."""
+    """The least recall@50 of an approximate index; without one that reaches it exact search is used."""
+    flat_below: int = Field(5_000, ge=0)
+    """Catalogues of fewer items are searched exactly: that takes some 30 microseconds."""
+    queries: int = Field(2000, ge=1)
+    """At most so many user vectors tune the search, and as many others, which no tuning sees, check it."""
+    memory_megabytes: float | None = Field(None, gt=0)
+    """The most that the index may take on disk and in memory; the item vectors are not counted. None: any size."""
+    build_seconds: float = Field(900, gt=0)
+    """After so long no other kind is tried, and a graph that would end later is given up."""
     seed: int = Field(0, ge=0)
-    """Draws them."""
+    """Draws the user vectors."""
 
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """The chosen index, its recall@50, and everything that was tried."""
+    """The chosen index, what it reached, and everything that was tried."""
 
     index: FaissIndex
     recall_at_50: float
+    """For user vectors that no tuning saw; 1 where there are none."""
     fell_back: bool
     queries: int
+    skew: float
+    """How many times as long as the middle item vector that of the longest hundredth is."""
+    warnings: tuple[str, ...]
     trials: tuple[Trial, ...]
 
 
@@ -63,32 +78,178 @@ def build_index(
         options: what to reach.
         progress: told what is being done.
 
-    Raises CorruptError where a vector is not finite, UsageError where no item has a vector.
+    Raises CorruptError where a vector is not finite; UsageError where no item has a vector, and where nothing that
+    fits into the memory reaches the target.
     """
     for name, vectors in (("item_vectors", item_vectors), ("queries", queries)):
         if not np.isfinite(vectors).all():
             raise CorruptError(name, "a value that is not finite", "Train again, with a smaller learning rate.")
-    sample = _sample(queries, options)
-    progress(FLAT)
-    flat = FaissIndex.build(item_vectors, FLAT)
-    if not len(sample):
-        return BuiltIndex(flat, 1.0, False, 0, ())
-    exact = ExactIndex(item_vectors).search(sample, min(DEPTH, len(flat)))[0]
-    bench = _Bench(sample, exact, item_vectors)
-    best, best_trial = flat, bench.measure(flat)
-    trials = [best_trial]
-    for kind, parameters in _kinds(len(flat), options):
-        progress(kind)
-        index = FaissIndex.build(item_vectors, kind)
-        for candidate, trial in bench.climb(index, parameters, best_trial.microseconds):
-            trials.append(trial)
-            progress(candidate.describe())
-            if trial.recall_at_50 >= options.target_recall:
-                if trial.microseconds < best_trial.microseconds:
-                    best, best_trial = candidate, trial
+    usable = np.flatnonzero(np.asarray(queries).any(axis=1))
+    drawn = np.random.default_rng(options.seed).permutation(usable)[: 2 * options.queries]
+    if not len(drawn):
+        progress(FLAT.describe())
+        return BuiltIndex(FaissIndex.build(item_vectors, FLAT), 1.0, False, 0, 1.0, (), ())
+    half = (len(drawn) + 1) // 2
+    halves = drawn[:half], drawn[half:] if half < len(drawn) else drawn
+    progress("the exact answers")
+    tuning, unseen = (Sample.of(queries[np.sort(rows)], item_vectors) for rows in halves)
+    contest = _Contest(item_vectors, tuning, unseen, options, progress)
+    contest.run()
+    return contest.result()
+
+
+class _Contest:
+    """All kinds that are tried for one set of vectors, and the fastest of them so far."""
+
+    def __init__(
+        self, item_vectors: Float32, tuning: Sample, unseen: Sample, options: IndexOptions, progress: Progress
+    ) -> None:
+        self.numbers = trained_numbers(item_vectors)
+        if not len(self.numbers):
+            raise UsageError("item_vectors", "no row that is not zero", "Train the model on at least one watch.")
+        self.item_vectors, self.vectors = item_vectors, item_vectors[self.numbers]
+        self.tuning, self.unseen, self.options, self.say = tuning, unseen, options, progress
+        self.until = time.monotonic() + options.build_seconds
+        middle, longest = np.quantile(lengths(self.vectors), [0.5, 0.99])
+        self.skew = float(longest / middle)
+        self.trials: list[Trial] = []
+        self.best: Point | None = None
+        self._centres: dict[tuple[int, Space], Float32] = {}
+
+    def run(self) -> None:
+        """Let all kinds enter that suit the catalogue's size, while there is time."""
+        self.enter(FLAT)
+        if len(self.numbers) < self.options.flat_below:
+            return
+        for kind in self._kinds():
+            if time.monotonic() > self.until:
                 break
-    fell_back = best is flat and len(trials) > 1
-    return BuiltIndex(best, best_trial.recall_at_50, fell_back, len(sample), tuple(trials))
+            self.enter(kind)
+
+    def _kinds(self) -> Iterator[Kind]:
+        """From the most promising on; which ones are worth trying depends on what was found before."""
+        items, dim = self.vectors.shape
+        if items <= _EXHAUSTIVE_UP_TO:
+            yield Kind("SQfp16")
+            yield Kind("SQ8")
+        lists = 1 << round(np.log2(np.sqrt(items)))
+        yield Kind(f"IVF{lists},SQfp16")
+        while self._champion() == f"IVF{lists},SQfp16" and items > 40 * lists:
+            lists *= 2
+            yield Kind(f"IVF{lists},SQfp16")
+        best = self.best.index.kind if self.best else Kind("")
+        lists, code = best.lists or lists, "SQfp16"
+        for other in ("Flat", "SQ8", f"PQ{dim}x4fs", f"PQ{dim // 2}x4fs" if dim % 2 == 0 else "RaBitQ", "RaBitQ"):
+            yield Kind(f"IVF{lists},{other}")
+            code = other if self._champion() == f"IVF{lists},{other}" else code
+        graphs = [Kind("HNSW16,SQfp16")]
+        if self.skew >= SKEWED:
+            yield Kind(f"IVF{lists},{code}", "l2")
+            yield Kind(f"IVF{lists},{code}", "cosine")
+            graphs += [Kind("HNSW16,SQfp16", "l2"), Kind("HNSW16,SQfp16", "cosine")]
+        for graph in graphs:
+            yield graph
+            if self._champion() == graph.describe():
+                yield Kind("HNSW32,SQfp16", graph.space)
+
+    def _champion(self) -> str:
+        return self.best.index.kind.describe() if self.best else ""
+
+    def enter(self, kind: Kind) -> None:
+        """Build a kind, find its least effort, and keep it if it is the fastest that reaches the target."""
+        size = kind.bytes(*self.vectors.shape) / 1e6
+        if size > (self.options.memory_megabytes or np.inf):
+            return
+        self.say(kind.describe())
+        start = time.monotonic()
+        try:
+            index = FaissIndex(self._built(kind), self.item_vectors, self.numbers, kind, {})
+        except TooSlowError as error:
+            self.say(str(error))
+            return
+        seconds = time.monotonic() - start
+        enough: list[tuple[Point, int]] = []
+        slow = 2 * self.best.microseconds if self.best else np.inf
+        for point in climb(index, self.tuning, self.options.target_recall, slow):
+            if point.reaches(self.options.target_recall):
+                enough.append((point, len(self.trials)))
+            self.trials.append(_trial(point, size, seconds))
+            self.say(point.index.describe())
+        if enough:
+            self._challenge(*min(enough, key=lambda each: each[0].microseconds))
+
+    def _built(self, kind: Kind) -> object:
+        if not kind.lists:
+            return build(kind, self.vectors, self.numbers, until=self.until)
+        shared = kind.lists, kind.space
+        if shared not in self._centres:
+            self._centres[shared] = centroids(self.vectors, kind)
+        return build(kind, self.vectors, self.numbers, self._centres[shared], self.until)
+
+    def _challenge(self, point: Point, trial: int) -> None:
+        """Check a point with the unseen sample; keep it if that confirms it and it is faster than the best."""
+        recall, error = self.unseen.recall(point.index)
+        for _ in range(_MORE_EFFORT):
+            if recall >= self.options.target_recall or point.index.kind.effort is None:
+                break
+            point, trial = measured(harder(point.index), self.tuning), len(self.trials)
+            self.trials.append(_trial(point, self.trials[-1].megabytes, self.trials[-1].build_seconds))
+            recall, error = self.unseen.recall(point.index)
+        self.trials[trial] = self.trials[trial].model_copy(update={"unseen_recall_at_50": recall})
+        if recall < self.options.target_recall:
+            return
+        if self.best is not None:
+            new, old = self.unseen.microseconds(point.index, self.best.index, seconds=0.3)
+            if new >= old:
+                return
+        self.best = Point(point.index, recall, error, point.microseconds)
+
+    def result(self) -> BuiltIndex:
+        """The winner, with what it does where only few items are allowed."""
+        if self.best is None:
+            raise UsageError(
+                "memory_megabytes",
+                f"{self.options.memory_megabytes}: nothing that fits reaches recall {self.options.target_recall}",
+                f"Exact search takes {FLAT.bytes(*self.vectors.shape) / 1e6:,.0f}: allow more, or lower the target.",
+            )
+        self.say("searches among few items")
+        index = self.best.index
+        steps, scan_below = filtered_steps(
+            index, self.tuning.queries, self.item_vectors, self.options.target_recall, self.options.seed
+        )
+        return BuiltIndex(
+            index=index.tuned(index.effort, steps, scan_below),
+            recall_at_50=self.best.recall,
+            fell_back=index.kind == FLAT and len({trial.kind for trial in self.trials}) > 1,
+            queries=len(self.tuning.queries) + len(self.unseen.queries),
+            skew=self.skew,
+            warnings=self._warnings(),
+            trials=tuple(self.trials),
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        graphs = [t.recall_at_50 for t in self.trials if t.kind.startswith("HNSW") and t.space == "dot"]
+        if self.skew < SKEWED:
+            return ()
+        lost = f"one of them found {max(graphs):.3f} of the best 50 at the most" if graphs else "none was tried"
+        return (
+            f"The lengths of the item vectors differ: the longest hundredth is {self.skew:.1f} times as long as the "
+            f"middle one. Graphs by raw inner product lose recall with such vectors; {lost}.",
+        )
+
+
+def _trial(point: Point, megabytes: float, seconds: float) -> Trial:
+    kind = point.index.kind
+    return Trial(
+        kind=kind.factory,
+        space=kind.space,
+        search=point.index.effort,
+        recall_at_50=point.recall,
+        recall_error=point.error,
+        microseconds=point.microseconds,
+        megabytes=megabytes,
+        build_seconds=seconds,
+    )
 
 
 def build_from_export(
@@ -98,7 +259,7 @@ def build_from_export(
     IndexManifest.check_target(folder)
     progress("checking the export")
     export = Export.open(export_folder)
-    built = build_index(export.item_vectors, export.user_vectors[1:], options, progress)
+    built = build_index(np.asarray(export.item_vectors), np.asarray(export.user_vectors)[1:], options, progress)
     return save_index(
         built.index,
         folder,
@@ -107,54 +268,8 @@ def build_from_export(
         target_recall=options.target_recall,
         fell_back=built.fell_back,
         queries=built.queries,
+        skew=built.skew,
+        warnings=built.warnings,
         trials=built.trials,
         item_vectors_sha256=export.manifest.files["item_vectors.npy"].sha256,
     )
-
-
-def _sample(queries: Float32, options: IndexOptions) -> Float32:
-    """[at most options.queries, dim] rows that are not zero, drawn by seed."""
-    usable = np.flatnonzero(np.asarray(queries).any(axis=1))
-    if len(usable) > options.queries:
-        usable = np.sort(np.random.default_rng(options.seed).choice(usable, options.queries, replace=False))
-    return np.ascontiguousarray(queries[usable], np.float32)
-
-
-def _kinds(items: int, options: IndexOptions) -> Iterator[tuple[str, list[dict[str, int]]]]:
-    """Kinds to try for a catalogue size, each with its search parameters from fast to thorough."""
-    if items < options.flat_below:
-        return
-    lists = max(1, min(1 << int(np.ceil(np.log2(np.sqrt(items)))), items // 39))  # FAISS wants 39 vectors a list
-    steps = takewhile(lambda n: n < lists, (base << power for power in range(32) for base in (4, 6)))
-    yield f"IVF{lists},{FLAT}", [{"nprobe": nprobe} for nprobe in steps]
-    if items <= options.hnsw_up_to:
-        yield "HNSW32", [{"efSearch": ef} for ef in (64, 96, 128, 192, 256, 384, 512)]
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What every kind of index is measured with: `sample` [queries, dim], its `exact` scores, the item vectors."""
-
-    sample: Float32
-    exact: Float32
-    item_vectors: Float32
-
-    def measure(self, index: FaissIndex) -> Trial:
-        found = index.search(self.sample, self.exact.shape[1])[1]
-        return Trial(
-            kind=index.kind,
-            search=index.parameters,
-            recall_at_50=recall(found, self.exact, self.sample, self.item_vectors),
-            microseconds=cpu_microseconds(index, self.sample),
-        )
-
-    def climb(
-        self, index: FaissIndex, parameters: list[dict[str, int]], limit: float
-    ) -> Iterator[tuple[FaissIndex, Trial]]:
-        """Measure with more and more thorough parameters, until a query takes `limit` microseconds."""
-        for chosen in parameters:
-            candidate = index.with_parameters(chosen)
-            trial = self.measure(candidate)
-            yield candidate, trial
-            if trial.microseconds >= limit:
-                return

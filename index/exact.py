@@ -11,6 +11,8 @@ from watchnext.features import Float32
 from watchnext.histories import Int32
 
 _FILE = "exact.npy"
+_GATHERED = 1 << 13
+"""So many vectors are copied at a time: they fit into the cache."""
 _BLOCK_SCORES = 1 << 23
 """At most so many scores (32 MB) are in memory at a time."""
 
@@ -60,6 +62,29 @@ class ExactIndex:
     def describe(self) -> str:
         """See `ItemIndex.describe`."""
         return "Exact"
+
+
+def best_of(vectors: Float32, query: Float32, numbers: Int32, k: int) -> tuple[Float32, Int32]:
+    """The `k` best of some items, equal scores in the order of their numbers.
+
+    Args:
+        vectors: [items + 1, dim].
+        query: [dim].
+        numbers: [items to choose from] item numbers, in any order.
+        k: at least 1.
+
+    Returns:
+        Scores [at most k], falling, and item numbers.
+    """
+    scores = np.empty(len(numbers), np.float32)
+    for start in range(0, len(numbers), _GATHERED):
+        some = slice(start, start + _GATHERED)
+        np.vecdot(vectors.take(numbers[some], 0), query, out=scores[some])
+    if len(scores) > 2 * k:
+        enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # more than k where scores are equal
+        scores, numbers = scores.take(enough), numbers.take(enough)
+    order = np.lexsort((numbers, -scores))[:k]
+    return scores.take(order), numbers.take(order)
 
 
 def largest(found: Float32, k: int) -> tuple[Float32, Int32]:

@@ -9,26 +9,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from index.faiss_index import FaissIndex
-from watchnext.config import Closed
+from index.kinds import Kind
+from index.spaces import Space
+from index.trial import FilteredStep, Trial
 from watchnext.errors import CorruptError
+from watchnext.features import Float32
 from watchnext.files import Manifest, atomic_folder
-
-
-class Trial(Closed):
-    """One kind of index with its search parameters, and what was measured for it."""
-
-    kind: str
-    """FAISS's name of the index: `Flat`, `IVF512,Flat`, `HNSW32`."""
-    search: dict[str, int]
-    """`nprobe` or `efSearch`; empty for `Flat`, which needs none."""
-    recall_at_50: float
-    """Share of the exact 50 best that it found."""
-    microseconds: float
-    """Median CPU time of one query alone."""
-
-    def describe(self) -> str:
-        """Kind and parameters as one word or two."""
-        return " ".join([self.kind, *(f"{name}={value}" for name, value in self.search.items())])
 
 
 class IndexManifest(Manifest):
@@ -37,20 +23,32 @@ class IndexManifest(Manifest):
     made_by: ClassVar[str] = "watchnext index"
     format: Literal["watchnext-index-1"] = "watchnext-index-1"
     kind: str
+    """FAISS's name of the index: `Flat`, `IVF512,SQfp16`, `HNSW32`."""
+    space: Space
+    """Where it searches, see `index.spaces`."""
     search: dict[str, int]
+    """`nprobe` or `efSearch`, and `k_factor`: how many times the candidates asked for are scored again."""
+    filtered: tuple[FilteredStep, ...]
+    """How hard it searches where only a share of the items is allowed."""
+    scan_below: int
+    """Where no more items are allowed, all of these are scored."""
     dim: int
     items: int
     """Items in the export's vocabulary."""
     indexed: int
     """Items that can be found: those that were trained."""
     recall_at_50: float
-    """Of the chosen index, against exact search, for a sample of the user vectors."""
+    """Against exact search, for user vectors that no tuning saw."""
     target_recall: float
     """The recall that was asked for."""
     fell_back: bool
     """True when no faster index reached the target, so that exact search was chosen."""
     queries: int
-    """User vectors that recall was measured with."""
+    """User vectors that tuned and checked the search."""
+    skew: float
+    """How many times as long as the middle item vector that of the longest hundredth is."""
+    warnings: tuple[str, ...]
+    """What whoever runs this should know."""
     trials: tuple[Trial, ...]
     """All that was tried."""
     item_vectors_sha256: str
@@ -62,15 +60,24 @@ def save_index(index: FaissIndex, folder: Path, **about: object) -> IndexManifes
     with atomic_folder(folder, IndexManifest) as temporary:
         index.save(temporary)
         return IndexManifest.seal(
-            temporary, kind=index.kind, search=index.parameters, dim=index.dim, indexed=len(index), **about
+            temporary,
+            kind=index.kind.factory,
+            space=index.kind.space,
+            search=index.effort,
+            filtered=index.filtered,
+            scan_below=index.scan_below,
+            dim=index.dim,
+            indexed=len(index),
+            **about,
         )
 
 
-def open_index(folder: Path, verify: bool = True) -> FaissIndex:
+def open_index(folder: Path, item_vectors: Float32, verify: bool = True) -> FaissIndex:
     """Memory-map an index.
 
     Args:
         folder: where `save_index` put it.
+        item_vectors: [items + 1, dim] those that it was built from.
         verify: compare all checksums before FAISS reads a byte; leave out only where a release's own were compared.
 
     Raises UsageError where there is no index, CorruptError where a file is not what the manifest says.
@@ -78,11 +85,11 @@ def open_index(folder: Path, verify: bool = True) -> FaissIndex:
     manifest = IndexManifest.read(folder)
     if verify:
         manifest.verify(folder)
-    index = FaissIndex.open(folder, manifest.kind, manifest.search)
-    if (index.dim, len(index)) != (manifest.dim, manifest.indexed):
-        raise CorruptError(
-            str(folder),
-            f"an index of {len(index)} items and {index.dim} dimensions",
-            f"The manifest says {manifest.indexed} and {manifest.dim}; build it again: watchnext index.",
-        )
+    if item_vectors.shape != (manifest.items + 1, manifest.dim):
+        got = f"an index of {manifest.items} items and {manifest.dim} dimensions"
+        raise CorruptError(str(folder), got, f"The item vectors are {item_vectors.shape}: watchnext index.")
+    kind = Kind(manifest.kind, manifest.space)
+    index = FaissIndex.open(folder, item_vectors, kind, manifest.search, manifest.filtered, manifest.scan_below)
+    if len(index) != manifest.indexed:
+        raise CorruptError(str(folder), f"an index of {len(index)} items", f"The manifest says {manifest.indexed}.")
     return index

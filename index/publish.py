@@ -55,15 +55,14 @@ def publish(export_folder: Path, index_folder: Path, store: ReleaseStore, name: 
 
 def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: str) -> ReleaseManifest:
     export, about = Export.open(export_folder), IndexManifest.read(index_folder)
-    open_index(index_folder)
+    about.verify(index_folder)
     _check_match(export, about, index_folder)
     _check_values(export, export_folder)
     with atomic_folder(store.root / name, ReleaseManifest) as temporary:
         _copy(export_folder, temporary / EXPORT, export.manifest)
         _copy(index_folder, temporary / INDEX, about)
-        recommender = Recommender(
-            Export.open(temporary / EXPORT, verify=False), open_index(temporary / INDEX, verify=False), name
-        )
+        copied = Export.open(temporary / EXPORT, verify=False)
+        recommender = Recommender(copied, open_index(temporary / INDEX, copied.item_vectors, verify=False), name)
         _smoke(recommender, about.recall_at_50)
         return ReleaseManifest.seal(
             temporary,

@@ -138,4 +138,4 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
     if verify:
         manifest.verify(path)
     export = Export.open(path / EXPORT, verify=False)
-    return Recommender(export, open_index(path / INDEX, verify=False), manifest.name)
+    return Recommender(export, open_index(path / INDEX, export.item_vectors, verify=False), manifest.name)

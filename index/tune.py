@@ -1,0 +1,145 @@
+"""The least effort with which an index reaches a recall, and how that effort grows where few items are allowed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from index.faiss_index import K_FACTOR, FaissIndex
+from index.recall import DEPTH, Sample
+from index.trial import FilteredStep
+from watchnext.features import Float32
+
+_FINE = 1.06
+"""The search for the least effort ends where two efforts differ by less than this factor."""
+_MOST_EF = 2048
+_HOPE = 4
+"""All further doublings together bring at most so many times what the last one brought."""
+_FILTER_QUERIES = 100
+_FASTER = 0.9
+"""A filtered search has to take less than this share of the time of a scan."""
+_ERRORS = 1.64
+"""Recall must exceed the target by so many standard errors: other users' is then above it with 95 %."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An index searched with some effort, and what a sample says of it."""
+
+    index: FaissIndex
+    recall: float
+    error: float
+    microseconds: float
+
+    def reaches(self, target: float) -> bool:
+        """Whether the recall of other queries will be at least `target`, too, as far as a sample can tell."""
+        return self.recall >= target if self.error == 0 else self.recall - _ERRORS * self.error >= target
+
+
+def measured(index: FaissIndex, sample: Sample) -> Point:
+    """An index and what a sample says of it."""
+    recall, error = sample.recall(index)
+    return Point(index, recall, error, sample.microseconds(index)[0])
+
+
+def climb(index: FaissIndex, sample: Sample, target: float, slow: float = float("inf")) -> Iterator[Point]:
+    """All efforts that were tried in the search for the cheapest that reaches the target, for each `k_factor`.
+
+    Args:
+        slow: microseconds a query; a search that takes more is given up.
+    """
+    name = index.kind.effort
+    for factor in _factors(index.kind.factory):
+        if name is None:
+            point = measured(index.tuned({K_FACTOR: factor}), sample)
+            yield point
+            if point.reaches(target):
+                return
+            continue
+        most = index.kind.lists // 2 if index.kind.lists else _MOST_EF
+        least = DEPTH * factor if index.kind.is_graph else 1
+
+        def at(effort: int, factor: int = factor) -> Point:
+            return measured(index.tuned({str(name): effort, K_FACTOR: factor}), sample)
+
+        yield from bisected(at, least, max(least, most), target, slow)
+
+
+def bisected(
+    at: Callable[[int], Point], least: int, most: int, target: float, slow: float = float("inf")
+) -> Iterator[Point]:
+    """Points on the way to the least effort that reaches the target; recall must not fall with the effort.
+
+    Doubles the effort from `least` until the target is reached, then halves the gap. Gives up where doubling brings
+    so little that the target is out of reach, and where a query takes more than `slow` microseconds.
+    """
+    low, high, before = least - 1, least, 0.0
+    while not (point := at(high)).reaches(target):
+        yield point
+        hopeless = point.recall + _HOPE * (point.recall - before) < target
+        if high == most or hopeless or point.microseconds > slow:
+            return
+        low, high, before = high, min(2 * high, most), point.recall
+    yield point
+    while high - low > 1 and high > _FINE * low:
+        middle = round(np.sqrt(low * high)) if low else high // 2
+        middle = min(max(middle, low + 1), high - 1)
+        point = at(middle)
+        yield point
+        low, high = (low, middle) if point.reaches(target) else (middle, high)
+
+
+def _factors(factory: str) -> tuple[int, ...]:
+    """How many times the candidates are scored again: the coarser the codes, the more."""
+    if "PQ" in factory or "RaBitQ" in factory:
+        return (2, 4, 8, 16)
+    return (1, 2) if factory.endswith("SQ8") else (1,)
+
+
+def harder(index: FaissIndex) -> FaissIndex:
+    """The same index, searched with a tenth more effort."""
+    name = str(index.kind.effort)
+    return index.tuned({**index.effort, name: index.effort[name] * 11 // 10 + 1})
+
+
+def filtered_steps(
+    index: FaissIndex, queries: Float32, item_vectors: Float32, target: float, seed: int
+) -> tuple[tuple[FilteredStep, ...], int]:
+    """How hard to search where only 1/2, 1/4, 1/8, ... of the items are allowed, drawn at random.
+
+    It ends with the first share where scoring all allowed items is as fast.
+
+    Returns:
+        The steps, and the number of allowed items up to which they are scored without FAISS.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.random(len(item_vectors))
+    steps: list[FilteredStep] = []
+    search, share = dict(index.effort), 0.5
+    while share * len(index) > DEPTH:
+        sample = Sample.of(queries[:_FILTER_QUERIES], item_vectors, allowed=order < share)
+        scan = index.tuned(search, scan_below=len(item_vectors))
+        point = _enough(index, search, sample, target)
+        if point is None:
+            break
+        fast, slow = sample.microseconds(point.index, scan)
+        if fast > _FASTER * slow:
+            break
+        search = point.index.effort
+        steps.append(FilteredStep(share=share, search=search, microseconds=fast, scan_microseconds=slow))
+        share /= 2
+    return tuple(steps), int(2 * share * len(index))
+
+
+def _enough(index: FaissIndex, search: dict[str, int], sample: Sample, target: float) -> Point | None:
+    """The first effort, from `search` on, a half more each time, that reaches the target for a sample."""
+    name = index.kind.effort
+    while True:
+        step = FilteredStep(share=1e-9, search=search, microseconds=0, scan_microseconds=0)
+        point = measured(index.tuned(index.effort, [step]), sample)
+        if point.recall >= target:
+            return replace(point, index=index.tuned(search, [step]))
+        most = index.kind.lists or _MOST_EF
+        if name is None or search[name] >= most:
+            return None
+        search = {**search, name: min(most, search[name] * 3 // 2 + 1)}
