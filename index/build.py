@@ -14,6 +14,7 @@ from pydantic import Field
 
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
+from index.filters import Filters
 from index.folder import IndexManifest, Trial, save_index
 from index.recall import DEPTH, cpu_microseconds, recall
 from watchnext.config import Closed
@@ -101,6 +102,7 @@ def build_from_export(
     built = build_index(export.item_vectors, export.user_vectors[1:], options, progress)
     return save_index(
         built.index,
+        Filters.of(export.catalogue, export.items),
         folder,
         items=export.manifest.items,
         recall_at_50=built.recall_at_50,

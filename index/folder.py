@@ -2,6 +2,7 @@
 
 index.faiss     FAISS's own format, of plain vectors; read only after its checksum was compared
 numbers.npy     int32 [items that can be found]  the item number of each of its rows
+filters/        which items have a category or an upload time; see index.bitmaps
 manifest.json   search parameters, what was tried and measured, checksums
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from index.faiss_index import FaissIndex
+from index.filters import Filters
 from watchnext.config import Closed
 from watchnext.errors import CorruptError
 from watchnext.files import Manifest, atomic_folder
@@ -57,10 +59,11 @@ class IndexManifest(Manifest):
     """Checksum of the export's `item_vectors.npy` that the index was built from."""
 
 
-def save_index(index: FaissIndex, folder: Path, **about: object) -> IndexManifest:
+def save_index(index: FaissIndex, filters: Filters, folder: Path, **about: object) -> IndexManifest:
     """Write an index, whole or not at all; `about` are the fields of the manifest that the index does not know."""
     with atomic_folder(folder, IndexManifest) as temporary:
         index.save(temporary)
+        filters.save(temporary)
         return IndexManifest.seal(
             temporary, kind=index.kind, search=index.parameters, dim=index.dim, indexed=len(index), **about
         )

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from index.exact import ExactIndex
+from index.filters import Filters
 from index.folder import IndexManifest, open_index
 from index.recall import DEPTH, recall
 from index.recommender import Recommender
+from watchnext.denied import DENIED
 from watchnext.errors import ReleaseRefusedError, UsageError, WatchnextError
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -61,9 +63,9 @@ def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: s
     with atomic_folder(store.root / name, ReleaseManifest) as temporary:
         _copy(export_folder, temporary / EXPORT, export.manifest)
         _copy(index_folder, temporary / INDEX, about)
-        recommender = Recommender(
-            Export.open(temporary / EXPORT, verify=False), open_index(temporary / INDEX, verify=False), name
-        )
+        copied = Export.open(temporary / EXPORT, verify=False)
+        filters = Filters.open(temporary / INDEX, copied.items)
+        recommender = Recommender(copied, open_index(temporary / INDEX, verify=False), name, filters)
         _smoke(recommender, about.recall_at_50)
         return ReleaseManifest.seal(
             temporary,
@@ -97,7 +99,7 @@ def _free_name(store: ReleaseStore, name: str | None) -> str:
         not name
         or Path(name).name != name
         or name.startswith(".")
-        or name == CURRENT
+        or name in {CURRENT, DENIED}
         or any(c.isspace() for c in name)
     ):
         raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
