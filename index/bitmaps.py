@@ -72,7 +72,7 @@ class Categories:
         else:
             mask = np.zeros(self._items + 1, bool)
         for at in (row - len(self._bitmaps) for row in rows if row not in dense):
-            mask[self._lists[self._ends[at] : self._ends[at + 1]]] = True
+            _set(mask, self._lists[self._ends[at] : self._ends[at + 1]], True)
         return mask
 
     def save(self, folder: Path) -> None:
@@ -128,8 +128,8 @@ class UploadTimes(NamedTuple):
         edges = _edges(len(self.times))
         first, last = int(np.searchsorted(edges, start, "right")) - 1, int(np.searchsorted(edges, end))
         mask = unpacked(self.prefixes[first] ^ self.prefixes[last], self.items)
-        mask[self.order[edges[first] : start]] = False
-        mask[self.order[end : edges[last]]] = False
+        _set(mask, self.order[edges[first] : start], False)
+        _set(mask, self.order[end : edges[last]], False)
         return mask
 
     def save(self, folder: Path) -> None:
@@ -168,6 +168,10 @@ def unpacked(bitmap: Bitmaps, items: int) -> Bool:
 def width(items: int) -> int:
     """Bytes of a bitmap: whole words of 8, in which numpy combines them."""
     return 8 * (items // 64 + 1)
+
+
+def _set(mask: Bool, numbers: Int32, value: bool) -> None:
+    mask[numbers.astype(np.intp)] = value  # numpy takes twice as long to index by the int32 itself
 
 
 def _dense(counts: NDArray[Any], items: int) -> int:

@@ -49,12 +49,14 @@ def recommend(
     from index.filters import ItemFilter
     from index.recommender import open_release
 
-    wanted = ItemFilter(
-        categories=tuple(category or ()),
-        uploaded_after=_seconds("--uploaded-after", uploaded_after),
-        uploaded_before=_seconds("--uploaded-before", uploaded_before),
-        only=tuple(only) if only else None,
-        without=tuple(without or ()),
+    wanted = ItemFilter.checked(
+        {
+            "categories": tuple(category or ()),
+            "uploaded_after": _seconds("--uploaded-after", uploaded_after),
+            "uploaded_before": _seconds("--uploaded-before", uploaded_before),
+            "only": tuple(only) if only else None,
+            "without": tuple(without or ()),
+        }
     )
     if everyone and wanted != ItemFilter():
         raise UsageError("--all", "a choice of items", "Choose items for one user, with --user.")
@@ -86,11 +88,14 @@ def _check_target(to: Path) -> None:
 
 
 def _seconds(option: str, text: str | None) -> int | None:
-    """Seconds since 1970 of a date, of a date and time, or of seconds; the first whole second not before it."""
+    """Seconds since 1970 of a date, of a date and time, or of seconds; the first whole second not before it.
+
+    Eight digits are a date: 20240131.
+    """
     if text is None:
         return None
     try:
-        if text.strip().lstrip("-").isdigit():
+        if text.lstrip("-").isdigit() and len(text) != len("20240131"):
             return int(text)
         moment = datetime.fromisoformat(text)
     except ValueError as error:
