@@ -112,9 +112,9 @@ def test_equals_a_plain_reading(data: st.DataObject, world: list[Row]) -> None:
 
 
 def large(items: int = 5000) -> list[Row]:
-    """Item n: category `all`; `rare` where n is a multiple of 500; uploaded at n // 3; every 7th at no known time."""
+    """Item n: category `all`, each 500th also `rare`, named twice; uploaded at n // 3, each 7th at no known time."""
     every = range(1, items + 1)
-    return [(["all"] if n % 500 else ["rare", "all"], None if n % 7 == 0 else n // 3) for n in every]
+    return [(["all"] if n % 500 else ["rare", "all", "rare"], None if n % 7 == 0 else n // 3) for n in every]
 
 
 @pytest.mark.parametrize(("after", "before"), [(0, 1), (1, 1600), (700, 701), (26, 27), (0, 10_000), (1667, 1668)])

@@ -109,9 +109,9 @@ class Vocabulary:
         low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(self))
         for _ in range(len(self).bit_length()):
             middle = (low + high) // 2
-            less = _true(pc.less(self._in_id_order(middle), wanted)) & (low < high)
-            low, high = np.where(less, middle + 1, low), np.where(less, high, np.minimum(middle, high))
-        found = _true(pc.equal(self._in_id_order(low), wanted)) & (low < len(self))
+            less = _true(pc.less(self._in_id_order(middle), wanted))
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        found = _true(pc.equal(self._in_id_order(low), wanted))
         return np.where(found, self._order[np.minimum(low, len(self) - 1)], 0)
 
     def _in_id_order(self, positions: Int64) -> pa.Array:
