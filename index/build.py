@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from index.faiss_index import FaissIndex
+from index.filters import Filters
 from index.folder import IndexManifest, save_index
 from index.interface import trained_numbers
 from index.kinds import Kind, TooSlowError, build, centroids
 from index.recall import Sample
 from index.spaces import Space, lengths
-from index.trial import Trial
+from index.trial import Effort, Trial
 from index.tune import Point, climb, filtered_steps, harder, measured
 from watchnext.config import Closed
 from watchnext.errors import CorruptError, UsageError
@@ -31,6 +32,8 @@ FLAT = Kind("Flat")
 SKEWED = 1.5
 """Lengths are skewed where the longest hundredth of the items is so many times as long as the middle one."""
 _EXHAUSTIVE_UP_TO = 200_000
+_LEAST_LIST = 40
+"""Lists are not halved where they have, on average, fewer items than twice this."""
 _MORE_EFFORT = 5
 """So often a search gets a tenth more effort, when it does not reach the target for the second sample."""
 
@@ -134,23 +137,21 @@ class _Contest:
             yield Kind("SQ8")
         lists = 1 << round(np.log2(np.sqrt(items)))
         yield Kind(f"IVF{lists},SQfp16")
-        while self._champion() == f"IVF{lists},SQfp16" and items > 40 * lists:
+        while self._champion() == f"IVF{lists},SQfp16" and items > 2 * _LEAST_LIST * lists:
             lists *= 2
             yield Kind(f"IVF{lists},SQfp16")
-        best = self.best.index.kind if self.best else Kind("")
-        lists, code = best.lists or lists, "SQfp16"
-        for other in ("Flat", "SQ8", f"PQ{dim}x4fs", f"PQ{dim // 2}x4fs" if dim % 2 == 0 else "RaBitQ", "RaBitQ"):
-            yield Kind(f"IVF{lists},{other}")
-            code = other if self._champion() == f"IVF{lists},{other}" else code
-        graphs = [Kind("HNSW16,SQfp16")]
-        if self.skew >= SKEWED:
-            yield Kind(f"IVF{lists},{code}", "l2")
-            yield Kind(f"IVF{lists},{code}", "cosine")
-            graphs += [Kind("HNSW16,SQfp16", "l2"), Kind("HNSW16,SQfp16", "cosine")]
-        for graph in graphs:
-            yield graph
-            if self._champion() == graph.describe():
-                yield Kind("HNSW32,SQfp16", graph.space)
+        if self.best is not None and self.best.index.kind.lists:
+            lists = self.best.index.kind.lists
+        halves = (f"PQ{dim // 2}x4fs",) if dim % 2 == 0 else ()
+        for code in ("Flat", "SQ8", f"PQ{dim}x4fs", *halves, "RaBitQ"):
+            yield Kind(f"IVF{lists},{code}")
+        spaces: tuple[Space, ...] = ("dot", "l2", "cosine") if self.skew >= SKEWED else ("dot",)
+        for space in spaces:
+            if space != "dot":
+                yield Kind(f"IVF{lists},SQfp16", space)
+            yield Kind("HNSW16,SQfp16", space)
+            if self._champion() == Kind("HNSW16,SQfp16", space).describe():
+                yield Kind("HNSW32,SQfp16", space)
 
     def _champion(self) -> str:
         return self.best.index.kind.describe() if self.best else ""
@@ -163,7 +164,7 @@ class _Contest:
         self.say(kind.describe())
         start = time.monotonic()
         try:
-            index = FaissIndex(self._built(kind), self.item_vectors, self.numbers, kind, {})
+            index = FaissIndex(self._built(kind), self.item_vectors, self.numbers, kind)
         except TooSlowError as error:
             self.say(str(error))
             return
@@ -218,7 +219,7 @@ class _Contest:
             index, self.tuning.queries, self.item_vectors, self.options.target_recall, self.options.seed
         )
         return BuiltIndex(
-            index=index.tuned(index.effort, steps, scan_below),
+            index=index.tuned(Effort(search=index.effort.search, filtered=steps, scan_below=scan_below)),
             recall_at_50=self.best.recall,
             fell_back=index.kind == FLAT and len({trial.kind for trial in self.trials}) > 1,
             queries=len(self.tuning.queries) + len(self.unseen.queries),
@@ -243,7 +244,7 @@ def _trial(point: Point, megabytes: float, seconds: float) -> Trial:
     return Trial(
         kind=kind.factory,
         space=kind.space,
-        search=point.index.effort,
+        search=point.index.effort.search,
         recall_at_50=point.recall,
         recall_error=point.error,
         microseconds=point.microseconds,
@@ -262,6 +263,7 @@ def build_from_export(
     built = build_index(np.asarray(export.item_vectors), np.asarray(export.user_vectors)[1:], options, progress)
     return save_index(
         built.index,
+        Filters.of(export.catalogue, export.items),
         folder,
         items=export.manifest.items,
         recall_at_50=built.recall_at_50,

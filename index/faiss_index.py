@@ -7,7 +7,7 @@ themselves, so scores are dot products whatever the kind. Where few items are le
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import faiss
 import numpy as np
@@ -16,19 +16,34 @@ from index.exact import best_of
 from index.interface import NO_SCORE, Bool, trained_numbers
 from index.kinds import ALL_THREADS, Kind, build
 from index.spaces import metric, queries_in
-from index.trial import FilteredStep, described
+from index.trial import Effort, described
 from watchnext.errors import CorruptError, UsageError
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
-INDEX_FILE, NUMBERS_FILE = "index.faiss", "numbers.npy"
+INDEX_FILE = "index.faiss"
+NUMBERS_FILE, FRESH_FILE, WITHDRAWN_FILE = _NUMBER_FILES = "numbers.npy", "fresh.npy", "withdrawn.npy"
 K_FACTOR = "k_factor"
 SPARE = 64
 """With exclusions, so many candidates more are fetched; what lacks more is asked for again."""
 _faiss: Any = faiss
+MOST_EF = 2048
+"""No graph is searched with more effort."""
 _SINGLE = 8
 """Up to so many queries are searched in the calling thread alone: a server's parallelism is its requests."""
 _NONE = np.zeros(0, np.int32)
+_NEARLY_ALL = 0.9
+"""Where such a share of the items is allowed, FAISS is asked as if all were, and the others are dropped."""
+_CURE = "Build the index again: watchnext index."
+
+
+class Changes(NamedTuple):
+    """What changed since an index was built; its FAISS part stays as it is."""
+
+    fresh: Int32 = _NONE
+    """[items] numbers, rising, of items that were added or got another vector: scored exactly beside the index."""
+    withdrawn: Int32 = _NONE
+    """[items] numbers, rising, of items that are found no more."""
 
 
 class FaissIndex:
@@ -39,9 +54,8 @@ class FaissIndex:
         item_vectors: [items + 1, dim] float32, in memory or memory-mapped: what candidates are scored with.
         numbers: [items in the index] their numbers, rising.
         kind: what `index` is.
-        search: how hard to search: `nprobe` or `efSearch`, and `k_factor`, how many times k candidates are scored.
-        filtered: how hard to search where only a share of the items is allowed, by falling share.
-        scan_below: where no more items are allowed, they are scored without FAISS.
+        effort: how hard to search.
+        changes: since `index` was built.
     """
 
     def __init__(
@@ -50,17 +64,21 @@ class FaissIndex:
         item_vectors: Float32,
         numbers: Int32,
         kind: Kind,
-        search: dict[str, int],
-        filtered: Sequence[FilteredStep] = (),
-        scan_below: int = 0,
+        effort: Effort | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self._index, self._numbers = index, np.asarray(numbers)
         self._vectors: Float32 = np.asarray(item_vectors)  # a view: rows of a memmap are slow to take
-        self.kind, self.effort = kind, search
-        self.filtered, self.scan_below = tuple(filtered), scan_below
+        self.kind, self.effort, self.changes = kind, effort or Effort(), changes or Changes()
+        self._unfiltered = parameters(kind, self.effort.search)
         self._findable = np.zeros(len(self._vectors), bool)
         self._findable[self._numbers] = True
-        self._unfiltered = parameters(kind, search)
+        self._proposed: Bool | None = None  # [items + 1] what may be taken from FAISS; None: all
+        if len(self.changes.fresh) or len(self.changes.withdrawn):
+            self._findable[self.changes.withdrawn] = False
+            self._proposed = self._findable.copy()
+            self._proposed[self.changes.fresh] = False
+            self._findable[self.changes.fresh] = True
         self._local = threading.local()
 
     @classmethod
@@ -69,17 +87,16 @@ class FaissIndex:
         numbers = trained_numbers(item_vectors)
         if not len(numbers):
             raise UsageError("item_vectors", "no row that is not zero", "Train the model on at least one watch.")
-        return cls(build(kind, item_vectors[numbers], numbers), item_vectors, numbers, kind, search or {})
+        faiss_index = build(kind, item_vectors[numbers], numbers)
+        return cls(faiss_index, item_vectors, numbers, kind, Effort(search=search or {}))
 
-    def tuned(
-        self, search: dict[str, int], filtered: Sequence[FilteredStep] = (), scan_below: int = 0
-    ) -> "FaissIndex":
+    def tuned(self, effort: Effort) -> "FaissIndex":
         """The same index, searched in another way; FAISS's part is shared."""
-        return FaissIndex(self._index, self._vectors, self._numbers, self.kind, search, filtered, scan_below)
+        return FaissIndex(self._index, self._vectors, self._numbers, self.kind, effort, self.changes)
 
     def __len__(self) -> int:
-        """How many items the index has."""
-        return len(self._numbers)
+        """How many items can be found."""
+        return int(np.count_nonzero(self._findable))
 
     @property
     def dim(self) -> int:
@@ -105,48 +122,78 @@ class FaissIndex:
         self, queries: Float32, k: int, watched: Sequence[Int32], allowed: Bool | None
     ) -> Iterator[Int32]:
         """For each query the numbers of the items to choose the best of."""
-        search, choice = self.effort, self._unfiltered
-        if allowed is not None:
-            allowed = allowed & self._findable
-            share = np.count_nonzero(allowed) / len(self)
-            if share * len(self) <= max(self.scan_below, k):
-                few = np.flatnonzero(allowed).astype(np.int32)
-                yield from (self._without(few, row) for row in watched)
-                return
-            search = next((step.search for step in self.filtered if step.share <= share), search)
-            choice = parameters(self.kind, search, self._selector(allowed))
-        wanted = k * search.get(K_FACTOR, 1)
-        spare = SPARE if any(map(len, watched)) else 0
-        proposed = self._propose(queries, wanted + spare, choice)
+        count = len(self._numbers) if allowed is None else np.count_nonzero(allowed)
+        if allowed is not None and count <= max(self.effort.scan_below, k):
+            few = _numbers(allowed & self._findable)
+            yield from (self._without(few, row) for row in watched)
+            return
+        plan = self._plan(k, count / len(self._numbers), allowed)
+        proposed = self._propose(queries, plan.fetch + (SPARE if any(map(len, watched)) else 0), plan.parameters)
         for query, found, row in zip(queries, proposed, watched, strict=True):
-            kept = self._without(found, row)
-            if len(kept) < wanted:
-                kept = self._without(self._propose(query[None], wanted + SPARE + len(row), choice)[0], row)
+            kept = self._without(found, row, plan.mask)
+            if len(kept) < k or (len(kept) < plan.wanted and found[-1] > 0):
+                kept = self._again(query, k, row, plan)
             if len(kept) < k:
-                left = np.flatnonzero(self._findable if allowed is None else allowed).astype(np.int32)
-                yield self._without(left, row)
+                yield self._without(_numbers(self._findable), row, allowed)
+            elif len(self.changes.fresh):
+                yield np.concatenate([kept[: plan.wanted], self._without(self.changes.fresh, row, allowed)])
             else:
-                yield kept[:wanted]
+                yield kept[: plan.wanted]
+
+    def _plan(self, k: int, share: float, allowed: Bool | None) -> "_Plan":
+        """How FAISS is asked where about a share of the items is allowed.
+
+        Where nearly all are, for more than needed, of which the others are dropped; else for allowed ones.
+        """
+        mask = self._proposed
+        if allowed is not None:
+            mask = allowed if mask is None else allowed & mask
+        if mask is None or share >= _NEARLY_ALL:
+            wanted = k * self.effort.search.get(K_FACTOR, 1)
+            return _Plan(wanted, int(wanted / min(1, share)), self._unfiltered, mask)
+        search = self.effort.among(share)
+        wanted = k * search.get(K_FACTOR, 1)
+        return _Plan(wanted, wanted, parameters(self.kind, search, self._selector(mask)), mask)
+
+    def _again(self, query: Float32, k: int, watched: Int32, plan: "_Plan") -> Int32:
+        """The candidates of a query that had too few: its best are watched or not allowed, or its lists are short.
+
+        Four times the effort each time, until there are `k`; fewer where even all effort finds no more.
+        """
+        selector = None if plan.mask is None else self._selector(plan.mask)
+        name, search = self.kind.effort, dict(self.effort.search)
+        fetch, most = plan.wanted + SPARE + len(watched), self.kind.lists or MOST_EF
+        while True:
+            found = self._propose(query[None], fetch, parameters(self.kind, search, selector))[0]
+            kept = self._without(found, watched, plan.mask)
+            if len(kept) >= k or name is None or search.get(name, 1) >= most:
+                return kept
+            search[name] = min(most, 4 * search.get(name, 1))
+
+    def _selector(self, mask: Bool) -> Any:
+        """FAISS's object for the items that a mask [items + 1] allows, by their ids in the index."""
+        bits = np.packbits(mask if self.kind.lists else mask[self._numbers], bitorder="little")
+        return _faiss.IDSelectorBitmap(bits)
 
     def _propose(self, queries: Float32, fetch: int, choice: Any) -> Int32:
         """[queries, fetch] numbers of FAISS's candidates, best first; 0 where it found fewer."""
         _faiss.omp_set_num_threads(1 if len(queries) <= _SINGLE else ALL_THREADS)  # it holds for this thread only
         places = queries_in(self.kind.space, queries)
-        _, rows = self._index.search(places, min(fetch, len(self)), params=choice)
+        _, rows = self._index.search(places, min(fetch, len(self._numbers)), params=choice)
         if self.kind.lists:
             numbers: Int32 = np.maximum(rows, 0)
         else:
             numbers = np.where(rows < 0, 0, self._numbers.take(rows, mode="clip"))
         return numbers
 
-    def _without(self, found: Int32, watched: Int32) -> Int32:
-        """The numbers in `found` that are neither 0 nor in `watched`, in their order."""
+    def _without(self, found: Int32, watched: Int32, mask: Bool | None = None) -> Int32:
+        """The numbers in `found` that are neither 0 nor in `watched`, and allowed by `mask`, in their order."""
         masked = self._mask()
         masked[watched] = True
         kept = found.compress(~masked.take(found))
         masked[watched] = False
         masked[0] = True
-        return kept
+        return kept if mask is None else kept.compress(mask.take(kept))
 
     def _mask(self) -> Bool:
         """[items + 1] this thread's own: only number 0 is True."""
@@ -156,26 +203,14 @@ class FaissIndex:
             masked[0] = True
         return masked
 
-    def _selector(self, allowed: Bool) -> Any:
-        """FAISS's object for the ids of allowed items [items + 1]."""
-        bits = np.packbits(allowed if self.kind.lists else allowed[self._numbers], bitorder="little")
-        return _faiss.IDSelectorBitmap(bits)
-
     def save(self, folder: Path) -> None:
-        """Write `index.faiss` and `numbers.npy`."""
+        """Write `index.faiss`, `numbers.npy`, `fresh.npy` and `withdrawn.npy`."""
         _faiss.write_index(self._index, str(folder / INDEX_FILE))
-        np.save(folder / NUMBERS_FILE, self._numbers)
+        for name, numbers in zip(_NUMBER_FILES, (self._numbers, *self.changes), strict=True):
+            np.save(folder / name, numbers)
 
     @classmethod
-    def open(
-        cls,
-        folder: Path,
-        item_vectors: Float32,
-        kind: Kind,
-        search: dict[str, int],
-        filtered: Sequence[FilteredStep] = (),
-        scan_below: int = 0,
-    ) -> Self:
+    def open(cls, folder: Path, item_vectors: Float32, kind: Kind, effort: Effort) -> Self:
         """Memory-map what `save` wrote. The caller must have compared checksums: FAISS trusts what it reads.
 
         Raises CorruptError where FAISS cannot read the file or the parts do not fit together.
@@ -183,18 +218,16 @@ class FaissIndex:
         path = folder / INDEX_FILE
         try:
             index = _faiss.read_index(str(path), _faiss.IO_FLAG_MMAP_IFC)
-            numbers = np.load(folder / NUMBERS_FILE, mmap_mode="r")
+            numbers, fresh, withdrawn = (_load(folder / name, len(item_vectors)) for name in _NUMBER_FILES)
         except (RuntimeError, OSError, ValueError, EOFError) as error:
-            raise CorruptError(str(path), error, "Build the index again: watchnext index.") from error
+            raise CorruptError(str(path), error, _CURE) from error
         if index.ntotal != len(numbers) or index.metric_type != metric(kind.space):
-            raise CorruptError(str(path), f"{index.ntotal} rows for {len(numbers)} items", "Build the index again.")
-        if len(numbers) and not 0 < numbers.min() <= numbers.max() < len(item_vectors):
-            raise CorruptError(str(folder / NUMBERS_FILE), "numbers that no item has", "Build the index again.")
-        return cls(index, item_vectors, numbers, kind, search, filtered, scan_below)
+            raise CorruptError(str(path), f"{index.ntotal} rows for {len(numbers)} items", _CURE)
+        return cls(index, item_vectors, numbers, kind, effort, Changes(fresh, withdrawn))
 
     def describe(self) -> str:
         """See `ItemIndex.describe`."""
-        return described(self.kind, self.effort)
+        return described(self.kind, self.effort.search)
 
 
 def parameters(kind: Kind, search: dict[str, int], selector: Any = None) -> Any:
@@ -209,3 +242,29 @@ def parameters(kind: Kind, search: dict[str, int], selector: Any = None) -> Any:
     else:
         found = None if selector is None else _faiss.SearchParameters(sel=selector)
     return found
+
+
+class _Plan(NamedTuple):
+    """How FAISS is asked: for `fetch` candidates of each query; the first `wanted` that `mask` allows are scored."""
+
+    wanted: int
+    fetch: int
+    parameters: Any
+    mask: Bool | None
+
+
+def _numbers(mask: Bool) -> Int32:
+    """The item numbers, rising, that a mask [items + 1] allows."""
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def _load(path: Path, items: int) -> Int32:
+    """Memory-map item numbers. Raises CorruptError unless they are some of 1 to `items`, excluded."""
+    numbers: Int32 = np.load(path, mmap_mode="r")
+    if (
+        numbers.dtype != np.int32
+        or numbers.ndim != 1
+        or (len(numbers) and not 0 < numbers.min() <= numbers.max() < items)
+    ):
+        raise CorruptError(str(path), "what is no list of item numbers", _CURE)
+    return numbers

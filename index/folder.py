@@ -1,7 +1,10 @@
 """The index on disk, and what it says about itself.
 
-index.faiss     FAISS's own format, of plain vectors; read only after its checksum was compared
-numbers.npy     int32 [items that can be found]  the item number of each of its rows
+index.faiss     FAISS's own format; read only after its checksum was compared
+numbers.npy     int32 [items in it]  their item numbers, rising
+fresh.npy       int32  items that were added or got another vector since it was built: searched exactly beside it
+withdrawn.npy   int32  items that are found no more
+filters/        which items have a category or an upload time; see index.bitmaps
 manifest.json   search parameters, what was tried and measured, checksums
 """
 
@@ -9,9 +12,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from index.faiss_index import FaissIndex
+from index.filters import Filters
 from index.kinds import Kind
 from index.spaces import Space
-from index.trial import FilteredStep, Trial
+from index.trial import Effort, Trial
 from watchnext.errors import CorruptError
 from watchnext.features import Float32
 from watchnext.files import Manifest, atomic_folder
@@ -21,17 +25,13 @@ class IndexManifest(Manifest):
     """What an index says about itself."""
 
     made_by: ClassVar[str] = "watchnext index"
-    format: Literal["watchnext-index-1"] = "watchnext-index-1"
+    format: Literal["watchnext-index-2"] = "watchnext-index-2"
     kind: str
     """FAISS's name of the index: `Flat`, `IVF512,SQfp16`, `HNSW32`."""
     space: Space
     """Where it searches, see `index.spaces`."""
-    search: dict[str, int]
-    """`nprobe` or `efSearch`, and `k_factor`: how many times the candidates asked for are scored again."""
-    filtered: tuple[FilteredStep, ...]
-    """How hard it searches where only a share of the items is allowed."""
-    scan_below: int
-    """Where no more items are allowed, all of these are scored."""
+    effort: Effort
+    """How hard it searches."""
     dim: int
     items: int
     """Items in the export's vocabulary."""
@@ -50,22 +50,34 @@ class IndexManifest(Manifest):
     warnings: tuple[str, ...]
     """What whoever runs this should know."""
     trials: tuple[Trial, ...]
-    """All that was tried."""
+    """All that was tried; none where no user has a vector."""
     item_vectors_sha256: str
     """Checksum of the export's `item_vectors.npy` that the index was built from."""
 
+    def chosen(self) -> Trial | None:
+        """What was measured for the index that was built; None where nothing was."""
+        same = (t for t in self.trials if (t.kind, t.space, t.search) == (self.kind, self.space, self.effort.search))
+        return next(same, None)
 
-def save_index(index: FaissIndex, folder: Path, **about: object) -> IndexManifest:
+    def best_of_each_kind(self) -> list[Trial]:
+        """Of each kind the fastest that reached the target for unseen users, else that of the highest recall."""
+        kinds: dict[tuple[str, str], list[Trial]] = {}
+        for trial in self.trials:
+            kinds.setdefault((trial.kind, trial.space), []).append(trial)
+        chosen = self.chosen()
+        return [chosen if chosen in tried else _best(tried, self.target_recall) for tried in kinds.values()]
+
+
+def save_index(index: FaissIndex, filters: Filters, folder: Path, **about: object) -> IndexManifest:
     """Write an index, whole or not at all; `about` are the fields of the manifest that the index does not know."""
     with atomic_folder(folder, IndexManifest) as temporary:
         index.save(temporary)
+        filters.save(temporary)
         return IndexManifest.seal(
             temporary,
             kind=index.kind.factory,
             space=index.kind.space,
-            search=index.effort,
-            filtered=index.filtered,
-            scan_below=index.scan_below,
+            effort=index.effort,
             dim=index.dim,
             indexed=len(index),
             **about,
@@ -89,7 +101,14 @@ def open_index(folder: Path, item_vectors: Float32, verify: bool = True) -> Fais
         got = f"an index of {manifest.items} items and {manifest.dim} dimensions"
         raise CorruptError(str(folder), got, f"The item vectors are {item_vectors.shape}: watchnext index.")
     kind = Kind(manifest.kind, manifest.space)
-    index = FaissIndex.open(folder, item_vectors, kind, manifest.search, manifest.filtered, manifest.scan_below)
+    index = FaissIndex.open(folder, item_vectors, kind, manifest.effort)
     if len(index) != manifest.indexed:
         raise CorruptError(str(folder), f"an index of {len(index)} items", f"The manifest says {manifest.indexed}.")
     return index
+
+
+def _best(tried: list[Trial], target: float) -> Trial:
+    reached = [trial for trial in tried if (trial.unseen_recall_at_50 or 0) >= target]
+    if reached:
+        return min(reached, key=lambda trial: trial.microseconds)
+    return max(tried, key=lambda trial: trial.recall_at_50)

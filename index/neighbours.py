@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from index.candidates import Candidate, candidates
+from index.denied import DeniedItems
 from index.exact import largest
 from index.interface import NO_SCORE
 from watchnext.errors import CorruptError, UsageError
@@ -42,10 +43,11 @@ class Neighbours:
     Args:
         export: its vectors may be memory-mapped; they are read where they lie. The lengths of all vectors are taken
             at the first question: 4 bytes an item stay in memory.
+        denied: items that are not found; they may be asked for. None denies nothing.
     """
 
-    def __init__(self, export: Export) -> None:
-        self.export = export
+    def __init__(self, export: Export, denied: DeniedItems | None = None) -> None:
+        self.export, self._denied = export, denied
         self._tables = {
             "item": _Table("item_vectors", export.item_vectors),
             "watched": _Table("watched_vectors", export.watched_vectors),
@@ -109,6 +111,8 @@ class Neighbours:
         signs = np.repeat([1.0, -1.0], [len(positive), len(negative)])
         scores = table.scores(_query(table.rows[asked], signs, measure), measure)
         scores[asked] = NO_SCORE
+        if self._denied is not None:
+            scores[self._denied.now().numbers] = NO_SCORE
         found, numbers = largest(scores[None], min(k, len(scores)))
         return candidates(self.export, numbers[0], -found[0] if measure == "euclidean" else found[0])
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from index.exact import ExactIndex
+from index.filters import Filters
 from index.folder import IndexManifest, open_index
 from index.recall import DEPTH, recall
 from index.recommender import Recommender
+from watchnext.denied import DENIED
 from watchnext.errors import ReleaseRefusedError, UsageError, WatchnextError
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -62,7 +64,9 @@ def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: s
         _copy(export_folder, temporary / EXPORT, export.manifest)
         _copy(index_folder, temporary / INDEX, about)
         copied = Export.open(temporary / EXPORT, verify=False)
-        recommender = Recommender(copied, open_index(temporary / INDEX, copied.item_vectors, verify=False), name)
+        filters = Filters.open(temporary / INDEX, copied.items)
+        index = open_index(temporary / INDEX, copied.item_vectors, verify=False)
+        recommender = Recommender(copied, index, name, filters)
         _smoke(recommender, about.recall_at_50)
         return ReleaseManifest.seal(
             temporary,
@@ -96,7 +100,7 @@ def _free_name(store: ReleaseStore, name: str | None) -> str:
         not name
         or Path(name).name != name
         or name.startswith(".")
-        or name == CURRENT
+        or name in {CURRENT, DENIED}
         or any(c.isspace() for c in name)
     ):
         raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")

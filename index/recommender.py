@@ -9,8 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from index.candidates import Candidate, candidates
+from index.denied import DeniedItems
+from index.filters import Filters, ItemFilter
 from index.folder import open_index
-from index.interface import ItemIndex
+from index.interface import Bool, ItemIndex
+from index.popular import MostWatched
+from watchnext.denied import DenyList
 from watchnext.errors import UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -51,43 +55,66 @@ class Recommender:
         export: vectors, vocabularies, histories.
         index: finds items; built from the export's item vectors.
         release: the release's name, repeated in every answer.
+        filters: of the export's catalogue; None makes them.
+        denied: items that nobody may be recommended; None denies nothing.
     """
 
-    def __init__(self, export: Export, index: ItemIndex, release: str) -> None:
+    def __init__(
+        self,
+        export: Export,
+        index: ItemIndex,
+        release: str,
+        filters: Filters | None = None,
+        denied: DeniedItems | None = None,
+    ) -> None:
         self.export, self.index, self.release = export, index, release
+        self.filters = filters or Filters.of(export.catalogue, export.items)
+        self.denied = denied
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
-        counts = np.asarray(export.item_counts)[1:]
-        self._popular = (np.argsort(-counts, kind="stable") + 1).astype(np.int32)  # [items] most watched first
-        share = counts[self._popular - 1] / max(1, counts.sum())
-        self._popular_scores: Float32 = share.astype(np.float32)  # [items] falling
+        self._popular = MostWatched(export.item_counts)
 
-    def recommend(self, user_id: str, k: int) -> Recommendation:
+    def recommend(self, user_id: str, k: int, wanted: ItemFilter | None = None) -> Recommendation:
         """The `k` best items for a user, without those already watched.
 
         A user that is unknown, or has no vector or no watch, gets the most watched items. Fewer than `k` only where
-        no more are left. Raises UsageError for k below 1.
+        no more are left.
+
+        Args:
+            user_id: as in the watch log.
+            k: at least 1.
+            wanted: what items must be like; None asks for nothing.
+
+        Raises UsageError for k below 1, and what `Filters.mask` raises.
         """
         if k < 1:
             raise UsageError("k", k, "Ask for at least 1 item.")
         user = self.export.users.number(user_id)
         source: Source = "model" if self.knows(user) else "popular"
-        watched = self.export.histories[user]
+        watched, allowed = self.export.histories[user], self.allowed(wanted)
         if source == "model":
-            found, best = self.index.search(self._user_vectors[user][None], k, [watched])
+            found, best = self.index.search(self._user_vectors[user][None], k, [watched], allowed)
             scores, numbers = found[0], best[0]
         else:
-            scores, numbers = self._most_watched(k, watched)
+            scores, numbers = self._popular.search(k, watched, allowed)
         return Recommendation(candidates(self.export, numbers, scores), source, self.release)
 
     def knows(self, user: int) -> bool:
         """Whether a user number has watches and a vector, so that the model can answer."""
         return user > 0 and len(self.export.histories[user]) > 0 and bool(self._user_vectors[user].any())
 
-    def _most_watched(self, k: int, watched: Int32) -> tuple[Float32, Int32]:
-        """[at most k] scores and numbers of the most watched items that are not among `watched`."""
-        head = slice(0, k + len(watched))
-        left = np.flatnonzero(~np.isin(self._popular[head], watched))[:k]
-        return self._popular_scores[head][left], self._popular[head][left]
+    def allowed(self, wanted: ItemFilter | None = None) -> Bool | None:
+        """[items + 1] which items may be found now: those wanted, without those denied; None where all may.
+
+        It may be read-only. Raises what `Filters.mask` raises.
+        """
+        mask = None if wanted is None else self.filters.mask(wanted)
+        if self.denied is None:
+            return mask
+        denied = self.denied.now()
+        if mask is None:
+            return denied.allowed
+        mask[denied.numbers] = False
+        return mask
 
     def recommend_all(self, k: int, batch: int = 1024) -> Iterator[pa.RecordBatch]:
         """What `recommend` gives, for all users of the release in the order of their numbers: `RECOMMENDATIONS`.
@@ -103,15 +130,16 @@ class Recommender:
             yield self._record_batch(users[start : start + batch], k)
 
     def _record_batch(self, users: Int32, k: int) -> pa.RecordBatch:
-        histories = self.export.histories
+        histories, allowed = self.export.histories, self.allowed()
         scores = np.zeros((len(users), k), np.float32)
         numbers = np.zeros((len(users), k), np.int32)
         known = np.array([self.knows(user) for user in users])
         if known.any():
             watched = [histories[user] for user in users[known]]
-            scores[known], numbers[known] = self.index.search(self._user_vectors[users[known]], k, watched)
+            vectors = self._user_vectors[users[known]]
+            scores[known], numbers[known] = self.index.search(vectors, k, watched, allowed)
         for row in np.flatnonzero(~known):
-            row_scores, row_numbers = self._most_watched(k, histories[users[row]])
+            row_scores, row_numbers = self._popular.search(k, histories[users[row]], allowed)
             scores[row, : len(row_numbers)], numbers[row, : len(row_numbers)] = row_scores, row_numbers
         there = numbers > 0  # [users, k]
         rows, ranks = np.nonzero(there)
@@ -132,10 +160,16 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
         path: the release's folder.
         verify: compare all checksums first.
 
-    Raises UsageError where there is no release, CorruptError where a file is not what a manifest says.
+    What the store's deny list names is not recommended. Raises UsageError where there is no release, CorruptError
+    where a file is not what a manifest says and where the deny list cannot be read.
     """
     manifest = ReleaseManifest.read(path)
     if verify:
         manifest.verify(path)
     export = Export.open(path / EXPORT, verify=False)
-    return Recommender(export, open_index(path / INDEX, export.item_vectors, verify=False), manifest.name)
+    index, filters = (
+        open_index(path / INDEX, export.item_vectors, verify=False),
+        Filters.open(path / INDEX, export.items),
+    )
+    denied = DeniedItems(DenyList(path.resolve().parent), export.items)
+    return Recommender(export, index, manifest.name, filters, denied)

@@ -47,6 +47,22 @@ class FilteredStep(Closed):
     """The same, when all allowed items are scored without FAISS."""
 
 
+class Effort(Closed):
+    """How hard an index searches."""
+
+    search: dict[str, int] = Field(default_factory=dict)
+    """Search parameters, as in `Trial`."""
+    filtered: tuple[FilteredStep, ...] = ()
+    """The same where only a share of the items is allowed, by falling share."""
+    scan_below: int = 0
+    """Where no more items are allowed, all of these are scored, without FAISS."""
+
+    def among(self, share: float) -> dict[str, int]:
+        """Search parameters where a share of the items is allowed."""
+        fitting = (step.search for step in self.filtered if step.share <= share)
+        return next(fitting, self.filtered[-1].search if self.filtered else self.search)
+
+
 def described(kind: Kind, search: dict[str, int]) -> str:
     """A kind with its search parameters: `IVF512,SQfp16 nprobe=25`."""
     return " ".join([kind.describe(), *(f"{name}={value}" for name, value in search.items() if value != 1)])

@@ -1,18 +1,18 @@
 """The least effort with which an index reaches a recall, and how that effort grows where few items are allowed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from index.faiss_index import K_FACTOR, FaissIndex
+from index.faiss_index import K_FACTOR, MOST_EF, FaissIndex
+from index.kinds import Kind
 from index.recall import DEPTH, Sample
-from index.trial import FilteredStep
+from index.trial import Effort, FilteredStep
 from watchnext.features import Float32
 
 _FINE = 1.06
 """The search for the least effort ends where two efforts differ by less than this factor."""
-_MOST_EF = 2048
 _HOPE = 4
 """All further doublings together bring at most so many times what the last one brought."""
 _FILTER_QUERIES = 100
@@ -49,18 +49,18 @@ def climb(index: FaissIndex, sample: Sample, target: float, slow: float = float(
         slow: microseconds a query; a search that takes more is given up.
     """
     name = index.kind.effort
-    for factor in _factors(index.kind.factory):
+    for factor in _factors(index.kind):
         if name is None:
-            point = measured(index.tuned({K_FACTOR: factor}), sample)
+            point = measured(index.tuned(Effort(search={K_FACTOR: factor})), sample)
             yield point
             if point.reaches(target):
                 return
             continue
-        most = index.kind.lists // 2 if index.kind.lists else _MOST_EF
+        most = index.kind.lists // 2 if index.kind.lists else MOST_EF
         least = DEPTH * factor if index.kind.is_graph else 1
 
         def at(effort: int, factor: int = factor) -> Point:
-            return measured(index.tuned({str(name): effort, K_FACTOR: factor}), sample)
+            return measured(index.tuned(Effort(search={str(name): effort, K_FACTOR: factor})), sample)
 
         yield from bisected(at, least, max(least, most), target, slow)
 
@@ -76,8 +76,8 @@ def bisected(
     low, high, before = least - 1, least, 0.0
     while not (point := at(high)).reaches(target):
         yield point
-        hopeless = point.recall + _HOPE * (point.recall - before) < target
-        if high == most or hopeless or point.microseconds > slow:
+        gain = point.recall - before  # below 0 where short lists were searched again with more effort
+        if high == most or 0 <= gain < (target - point.recall) / _HOPE or point.microseconds > slow:
             return
         low, high, before = high, min(2 * high, most), point.recall
     yield point
@@ -89,17 +89,18 @@ def bisected(
         low, high = (low, middle) if point.reaches(target) else (middle, high)
 
 
-def _factors(factory: str) -> tuple[int, ...]:
-    """How many times the candidates are scored again: the coarser the codes, the more."""
-    if "PQ" in factory or "RaBitQ" in factory:
+def _factors(kind: Kind) -> tuple[int, ...]:
+    """How many times the candidates are scored again: the farther FAISS's order is from theirs, the more."""
+    if "PQ" in kind.factory or "RaBitQ" in kind.factory or kind.space == "cosine":
         return (2, 4, 8, 16)
-    return (1, 2) if factory.endswith("SQ8") else (1,)
+    return (1, 2) if kind.factory.endswith("SQ8") else (1,)
 
 
 def harder(index: FaissIndex) -> FaissIndex:
     """The same index, searched with a tenth more effort."""
     name = str(index.kind.effort)
-    return index.tuned({**index.effort, name: index.effort[name] * 11 // 10 + 1})
+    search = index.effort.search
+    return index.tuned(Effort(search={**search, name: search[name] * 11 // 10 + 1}))
 
 
 def filtered_steps(
@@ -115,17 +116,17 @@ def filtered_steps(
     rng = np.random.default_rng(seed)
     order = rng.random(len(item_vectors))
     steps: list[FilteredStep] = []
-    search, share = dict(index.effort), 0.5
+    search, share = index.effort.search, 0.5
     while share * len(index) > DEPTH:
         sample = Sample.of(queries[:_FILTER_QUERIES], item_vectors, allowed=order < share)
-        scan = index.tuned(search, scan_below=len(item_vectors))
+        scan = index.tuned(Effort(scan_below=len(item_vectors)))
         point = _enough(index, search, sample, target)
         if point is None:
             break
         fast, slow = sample.microseconds(point.index, scan)
         if fast > _FASTER * slow:
             break
-        search = point.index.effort
+        search = point.index.effort.filtered[0].search
         steps.append(FilteredStep(share=share, search=search, microseconds=fast, scan_microseconds=slow))
         share /= 2
     return tuple(steps), int(2 * share * len(index))
@@ -136,10 +137,10 @@ def _enough(index: FaissIndex, search: dict[str, int], sample: Sample, target: f
     name = index.kind.effort
     while True:
         step = FilteredStep(share=1e-9, search=search, microseconds=0, scan_microseconds=0)
-        point = measured(index.tuned(index.effort, [step]), sample)
+        point = measured(index.tuned(Effort(search=index.effort.search, filtered=(step,))), sample)
         if point.recall >= target:
-            return replace(point, index=index.tuned(search, [step]))
-        most = index.kind.lists or _MOST_EF
+            return point
+        most = index.kind.lists or MOST_EF
         if name is None or search[name] >= most:
             return None
         search = {**search, name: min(most, search[name] * 3 // 2 + 1)}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from index.neighbours import Neighbours
 from index.recommender import Recommender, open_release
 from serving.problems import NoReleaseError
+from watchnext.denied import read_denied
 from watchnext.errors import WatchnextError
 from watchnext.release import ReleaseManifest, ReleaseStore
 
@@ -58,11 +59,13 @@ class ReleaseLoader:
         while not self._stopped.is_set():
             name = None
             try:
+                read_denied(self._store.root)  # what is wrong with it is mended without another release
                 name = self._store.current()
                 if name != failed:
                     recommender = open_release(self._store.path(name))
                     recommender.recommend("", 1)  # what loads late should not be waited for by a user
-                    self._loaded = Loaded(self._store.manifest(name), recommender, Neighbours(recommender.export))
+                    neighbours = Neighbours(recommender.export, recommender.denied)
+                    self._loaded = Loaded(self._store.manifest(name), recommender, neighbours)
                     log.info("Release %s is loaded.", name)
                     return
             except (WatchnextError, OSError) as error:

@@ -11,27 +11,37 @@ from hypothesis import strategies as st
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
 from index.interface import ItemIndex
+from index.kinds import Kind
 from index.recall import recall
+from index.trial import Effort
 from tests.worlds import two_groups, vectors
 from watchnext.errors import CorruptError, UsageError
 from watchnext.features import Float32
 
-KINDS: list[tuple[str, dict[str, int]]] = [
-    ("Flat", {}),
-    ("IVF8,Flat", {"nprobe": 2}),
-    ("HNSW32", {"efSearch": 16}),
+KINDS: list[tuple[Kind, dict[str, int]]] = [
+    (Kind("Flat"), {}),
+    (Kind("SQfp16"), {"k_factor": 2}),
+    (Kind("SQ8", "l2"), {"k_factor": 2}),
+    (Kind("IVF8,Flat"), {"nprobe": 2}),
+    (Kind("IVF8,SQfp16", "l2"), {"nprobe": 2}),
+    (Kind("IVF8,SQ8", "cosine"), {"nprobe": 4, "k_factor": 64}),
+    (Kind("IVF8,PQ4x4fs"), {"nprobe": 4, "k_factor": 16}),
+    (Kind("IVF8,RaBitQ"), {"nprobe": 4, "k_factor": 16}),
+    (Kind("HNSW32"), {"efSearch": 16}),
+    (Kind("HNSW16,SQfp16", "l2"), {"efSearch": 16}),
+    (Kind("HNSW16,SQ8", "cosine"), {"efSearch": 200, "k_factor": 64}),
 ]
+POSITIONS = range(1 + len(KINDS))
 
 
-def all_indexes(item_vectors: Float32) -> list[ItemIndex]:
-    built = [FaissIndex.build(item_vectors, kind).with_parameters(search) for kind, search in KINDS]
-    return [ExactIndex(item_vectors), *built]
+def index_at(position: int, item_vectors: Float32) -> ItemIndex:
+    return FaissIndex.build(item_vectors, *KINDS[position - 1]) if position else ExactIndex(item_vectors)
 
 
-@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("position", POSITIONS)
 def test_finds_the_own_group_in_order(position: int) -> None:
     world = two_groups()
-    index = all_indexes(world.item_vectors)[position]
+    index = index_at(position, world.item_vectors)
     scores, numbers = index.search(world.user_vectors[[1, 2]], 3)
     assert numbers.tolist() == [[1, 3, 5], [2, 4, 6]]
     np.testing.assert_allclose(scores, [[0.999, 0.997, 0.995], [0.998, 0.996, 0.994]], rtol=1e-6)
@@ -39,21 +49,21 @@ def test_finds_the_own_group_in_order(position: int) -> None:
     assert numbers.dtype == np.int32
 
 
-@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("position", POSITIONS)
 def test_leaves_out_and_fills_up(position: int) -> None:
     world = two_groups()
-    index = all_indexes(world.item_vectors)[position]
+    index = index_at(position, world.item_vectors)
     watched = np.array([1, 3, 7, 3], np.int32)
     none = np.array([], np.int32)
     _, numbers = index.search(world.user_vectors[[1, 1]], 3, [watched, none])
     assert numbers.tolist() == [[5, 9, 11], [1, 3, 5]]
 
 
-@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("position", POSITIONS)
 def test_k_beyond_the_catalogue(position: int) -> None:
     item_vectors = vectors(300, 8, seed=1)
     item_vectors[[7, 300]] = 0
-    index = all_indexes(item_vectors)[position]
+    index = index_at(position, item_vectors)
     watched = np.arange(10, 295, dtype=np.int32)  # leaves 1..9 without 7, and 295..299
     scores, numbers = index.search(vectors(2, 8, seed=2)[1:], 400, [watched, watched])
     for row_scores, row in zip(scores, numbers, strict=True):
@@ -64,21 +74,21 @@ def test_k_beyond_the_catalogue(position: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "search"), KINDS)
-def test_excludes_thousands(kind: str, search: dict[str, int]) -> None:
+def test_excludes_thousands(kind: Kind, search: dict[str, int]) -> None:
     item_vectors = vectors(6000, 8, seed=3)
     query = vectors(1, 8, seed=4)[1:]
     order = np.argsort(-(item_vectors[1:] @ query[0])) + 1
     watched = order[:4000].astype(np.int32)  # just those the search meets first
-    _, numbers = FaissIndex.build(item_vectors, kind).with_parameters(search).search(query, 20, [watched])
+    _, numbers = FaissIndex.build(item_vectors, kind, search).search(query, 20, [watched])
     assert (numbers > 0).all()
     assert not np.isin(numbers, watched).any()
-    if kind == "Flat":
+    if kind == Kind("Flat"):
         assert numbers[0].tolist() == order[4000:4020].tolist()
 
 
 @pytest.mark.parametrize(("kind", "search"), KINDS)
-def test_several_threads_at_once(kind: str, search: dict[str, int]) -> None:
-    index, queries = FaissIndex.build(vectors(2000, 8, seed=3), kind).with_parameters(search), vectors(200, 8, seed=4)
+def test_several_threads_at_once(kind: Kind, search: dict[str, int]) -> None:
+    index, queries = FaissIndex.build(vectors(2000, 8, seed=3), kind, search), vectors(200, 8, seed=4)
     watched = [np.arange(n, 2000, 7, dtype=np.int32) for n in range(len(queries))]
     alone = [index.search(query[None], 10, [left]) for query, left in zip(queries, watched, strict=True)]
     with ThreadPoolExecutor(4) as pool:
@@ -94,7 +104,7 @@ def test_flat_equals_exact(data: st.DataObject) -> None:
     queries = vectors(3, dim, data.draw(st.integers(0, 1000)))[1:]
     watched = [np.array(data.draw(st.lists(st.integers(0, items), max_size=60)), np.int32) for _ in queries]
     exact_scores, exact_numbers = ExactIndex(item_vectors).search(queries, k, watched)
-    scores, numbers = FaissIndex.build(item_vectors, "Flat").search(queries, k, watched)
+    scores, numbers = FaissIndex.build(item_vectors, Kind("Flat")).search(queries, k, watched)
     np.testing.assert_allclose(scores, exact_scores, rtol=1e-4, atol=1e-5)
     clear = np.ones(numbers.shape, bool)  # where the next score is not so near that rounding decides
     with np.errstate(invalid="ignore"):
@@ -108,10 +118,10 @@ def test_flat_equals_exact(data: st.DataObject) -> None:
 def test_recall_rises_with_nprobe(skew: float) -> None:
     item_vectors, queries = vectors(4000, 16, seed=5, skew=skew), vectors(50, 16, seed=6)[1:]
     exact, _ = ExactIndex(item_vectors).search(queries, 50)
-    index = FaissIndex.build(item_vectors, "IVF32,Flat")
+    index = FaissIndex.build(item_vectors, Kind("IVF32,Flat"))
     reached = [
-        recall(index.with_parameters({"nprobe": n}).search(queries, 50)[1], exact, queries, item_vectors)
-        for n in (1, 8, 32)
+        recall(index.tuned(Effort(search={"nprobe": n})).search(queries, 50)[1], exact, queries, item_vectors)
+        for n in (8, 16, 32)
     ]
     assert reached[0] < reached[1] < reached[2] == 1
 
@@ -133,12 +143,12 @@ def test_recall_counts_either_of_two_equal_items() -> None:
 
 
 @pytest.mark.parametrize(("kind", "search"), KINDS)
-def test_saves_and_opens(kind: str, search: dict[str, int], tmp_path: Path) -> None:
+def test_saves_and_opens(kind: Kind, search: dict[str, int], tmp_path: Path) -> None:
     item_vectors, queries = vectors(500, 8, seed=7), vectors(4, 8, seed=8)[1:]
     item_vectors[[3, 99]] = 0
-    index = FaissIndex.build(item_vectors, kind).with_parameters(search)
+    index = FaissIndex.build(item_vectors, kind, search)
     index.save(tmp_path)
-    opened = FaissIndex.open(tmp_path, kind, search)
+    opened = FaissIndex.open(tmp_path, item_vectors, kind, Effort(search=search))
     assert opened.describe() == index.describe()
     for got, want in zip(opened.search(queries, 9), index.search(queries, 9), strict=True):
         np.testing.assert_array_equal(got, want)
@@ -151,21 +161,22 @@ def test_exact_saves_and_opens(tmp_path: Path) -> None:
 
 
 def test_open_refuses_what_is_no_index(tmp_path: Path) -> None:
-    FaissIndex.build(vectors(50, 4, seed=9), "Flat").save(tmp_path)
+    item_vectors = vectors(50, 4, seed=9)
+    FaissIndex.build(item_vectors, Kind("Flat")).save(tmp_path)
     (tmp_path / "index.faiss").write_bytes((tmp_path / "index.faiss").read_bytes()[:200])
     with pytest.raises(CorruptError, match=r"index\.faiss"):
-        FaissIndex.open(tmp_path, "Flat", {})
+        FaissIndex.open(tmp_path, item_vectors, Kind("Flat"), Effort())
 
 
 def test_nothing_trained() -> None:
     with pytest.raises(UsageError, match="no row that is not zero"):
-        FaissIndex.build(np.zeros((5, 3), np.float32), "Flat")
+        FaissIndex.build(np.zeros((5, 3), np.float32), Kind("Flat"))
 
 
-@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("position", POSITIONS)
 def test_finds_only_what_is_allowed(position: int) -> None:
     world = two_groups()
-    index = all_indexes(world.item_vectors)[position]
+    index = index_at(position, world.item_vectors)
     allowed = np.zeros(201, bool)
     allowed[[3, 5, 8, 199, 200]] = True  # 200 has no vector
     _, numbers = index.search(

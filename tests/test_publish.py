@@ -12,6 +12,7 @@ import pytest
 
 from index.build import IndexOptions, build_from_export
 from index.faiss_index import FaissIndex
+from index.filters import Filters
 from index.folder import IndexManifest, save_index
 from index.publish import publish
 from index.recommender import open_release
@@ -138,7 +139,8 @@ def test_refuses_an_index_that_finds_other_items(tmp_path: Path, store: ReleaseS
     export, index = write_both(two_groups(), tmp_path)
     wrong = FaissIndex.build(vectors(200, 4, seed=1), "Flat")
     about = IndexManifest.read(index).model_dump(exclude={"created", "files", "kind", "search", "dim", "indexed"})
-    save_index(wrong, index, **about)
+    world = Export.open(export)
+    save_index(wrong, Filters.of(world.catalogue, world.items), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
 
 
@@ -147,7 +149,7 @@ def test_refuses_an_index_of_bad_recall(tmp_path: Path, store: ReleaseStore) -> 
     export, index = write_both(world, tmp_path)
     poor = FaissIndex.build(world.item_vectors, "IVF16,Flat").with_parameters({"nprobe": 1})
     about = IndexManifest.read(index).model_dump(exclude={"created", "files", "kind", "search", "dim", "indexed"})
-    save_index(poor, index, **about)
+    save_index(poor, Filters.of(world.catalogue, world.items), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
 
 

@@ -8,8 +8,11 @@ import pyarrow as pa
 import pytest
 
 from index.exact import ExactIndex
+from index.filters import ItemFilter
 from index.recommender import RECOMMENDATIONS, Recommender, open_release
-from tests.worlds import make_export, two_groups, vectors, write_release
+from tests.worlds import ITEMS, make_export, two_groups, vectors, write_release
+from watchnext.catalogue import ITEM_SCHEMA, Catalogue
+from watchnext.denied import deny, lift
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
 
@@ -70,6 +73,62 @@ def test_k_must_be_positive() -> None:
         recommender(two_groups()).recommend("u1", 0)
     with pytest.raises(UsageError, match="k: got 0"):
         next(recommender(two_groups()).recommend_all(0))
+
+
+def films() -> Export:
+    """The two groups; items of numbers up to 100 are old, multiples of 10 are `round`, 200 has no vector."""
+    rows = [(["round"] if n % 10 == 0 else ["plain", "any"], 0 if n <= 100 else 1000) for n in range(1, ITEMS + 1)]
+    columns = [[None] * (ITEMS + 1), [None, *(row[0] for row in rows)], [None, *(row[1] for row in rows)]]
+    return replace(two_groups(), catalogue=Catalogue(pa.table(columns, schema=ITEM_SCHEMA)))
+
+
+@pytest.mark.parametrize(
+    ("user", "wanted", "found"),
+    [
+        ("u4", ItemFilter(categories=("round",)), ["i10", "i20", "i30"]),
+        ("u4", ItemFilter(uploaded_after=500), ["i102", "i104", "i106"]),
+        ("u4", ItemFilter(only=("i2", "i8", "i7")), ["i8", "i7"]),  # i2 was watched
+        ("u4", ItemFilter(only=("i200",)), []),
+        ("u4", ItemFilter(without=("i6", "i10")), ["i8", "i12", "i14"]),
+        ("nobody", ItemFilter(categories=("round",)), ["i10", "i20", "i30"]),
+        ("nobody", ItemFilter(categories=("round",), uploaded_after=500), ["i110", "i120", "i130"]),
+        ("nobody", ItemFilter(only=("i200", "i7")), ["i7", "i200"]),
+        ("nobody", ItemFilter(without=("i1", "i3")), ["i2", "i4", "i5"]),
+        ("nobody", ItemFilter(), ["i1", "i2", "i3"]),
+    ],
+)
+def test_only_what_is_wanted(user: str, wanted: ItemFilter, found: list[str]) -> None:
+    answer = recommender(films()).recommend(user, 3, wanted)
+    assert [c.id for c in answer.candidates] == found
+    assert answer.source == ("popular" if user == "nobody" else "model")
+
+
+def test_an_unknown_category_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"'rund'.*'round'"):
+        recommender(films()).recommend("u4", 3, ItemFilter(categories=("rund",)))
+
+
+def test_denied_items_are_out_whatever_is_wanted(tmp_path: Path) -> None:
+    store, manifest = write_release(films(), tmp_path)
+    one = open_release(store.path(manifest.name))
+    deny(store.root, ["i6", "i20", "i1", "of a later release"])
+
+    def ask(user: str, wanted: ItemFilter | None = None) -> list[str]:
+        return [c.id for c in one.recommend(user, 3, wanted).candidates]
+
+    assert ask("u4") == ["i8", "i10", "i12"]
+    assert ask("u4", ItemFilter(categories=("round",))) == ["i10", "i30", "i40"]
+    assert ask("u4", ItemFilter(only=("i6", "i8"))) == ["i8"]
+    assert ask("nobody") == ["i2", "i3", "i4"]
+    assert ask("nobody", ItemFilter(categories=("round",))) == ["i10", "i30", "i40"]
+    every = pa.Table.from_batches(one.recommend_all(50), RECOMMENDATIONS).column("item_id").to_pylist()
+    assert {"i7", "i8"} <= set(every)
+    assert not {"i6", "i20", "i1"} & set(every)
+    deny(store.root, [f"i{n}" for n in range(1, 199)])  # many
+    assert ask("u2") == ["i199"]
+    assert ask("nobody") == ["i199", "i200"]
+    lift(store.root, ["i6"])
+    assert ask("u4") == ["i6", "i199"]
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])

@@ -28,6 +28,17 @@ def test_numbers_and_ids_are_inverse(known: list[str], other: str) -> None:
     assert vocabulary.numbers([other]).tolist() == [wanted]
 
 
+@pytest.mark.parametrize("asked", [1, 24, 25, 60, 300])
+def test_numbers_of_few_and_many_ids(asked: int, tmp_path: Path) -> None:
+    shuffled = np.random.default_rng(0).permutation(1000)
+    Vocabulary([f"ü{n}" for n in shuffled]).save(tmp_path / "ids")
+    for vocabulary in (Vocabulary([f"ü{n}" for n in shuffled]), Vocabulary.open(tmp_path / "ids")):
+        wanted = [*range(1, asked), 1000]
+        unknown = ["", "a", "ü", "ü2000", "\U0001f600"]
+        ids = [f"ü{shuffled[n - 1]}" for n in wanted] + unknown
+        assert vocabulary.numbers(ids).tolist() == wanted + [0] * len(unknown)
+
+
 @given(known=ids)
 def test_a_saved_vocabulary_is_the_same(tmp_path_factory: pytest.TempPathFactory, known: list[str]) -> None:
     path = tmp_path_factory.mktemp("vocabulary") / "ids.arrow"

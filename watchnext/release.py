@@ -2,6 +2,7 @@
 
     STORE/
       CURRENT              the name of the current release; replaced by rename
+      DENIED               items that no release may recommend; see watchnext.denied
       20260131-120000/
         manifest.json      checksums of everything below
         export/            see watchnext.export
@@ -37,6 +38,13 @@ class ReleaseManifest(Manifest):
     """Share of the exact 50 best that the index found, for a sample of the user vectors."""
     metrics: dict[str, float]
     """What validation measured when the export was trained."""
+
+
+def store_of(folder: Path) -> Path | None:
+    """The folder of releases that a folder is or that it is a release of; None for any other, such as an export."""
+    if (folder / CURRENT).is_file():
+        return folder
+    return folder.resolve().parent if (folder / EXPORT / MANIFEST).is_file() else None
 
 
 def export_in(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from watchnext import __version__
 from watchnext.cli.analogy import analogy
 from watchnext.cli.compare import compare
 from watchnext.cli.demo import demo
+from watchnext.cli.deny import deny
 from watchnext.cli.evaluate import evaluate
 from watchnext.cli.index import index
 from watchnext.cli.ingest import ingest
@@ -48,6 +49,7 @@ app.command()(index)
 app.command()(publish)
 app.command()(serve)
 app.command()(recommend)
+app.command()(deny)
 app.command()(similar)
 app.command()(analogy)
 app.command()(simulate)

@@ -7,9 +7,11 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, err, out, report, working
+from watchnext.errors import UsageError
+from watchnext.files import write_atomic
 
 if TYPE_CHECKING:
-    from index.folder import Trial
+    from index.folder import IndexManifest
 
 
 def index(
@@ -18,19 +20,43 @@ def index(
     target_recall: Annotated[
         float, typer.Option(min=0.01, max=1, help="Least recall@50 against exact search of an approximate index.")
     ] = 0.99,
-    queries: Annotated[int, typer.Option(min=1, help="At most so many user vectors measure the recall.")] = 1000,
+    memory_megabytes: Annotated[
+        float | None, typer.Option(min=0.001, help="The most that the index may take, item vectors not counted.")
+    ] = None,
+    build_seconds: Annotated[float, typer.Option(min=0, help="After so long no other kind of index is tried.")] = 900,
+    queries: Annotated[
+        int, typer.Option(min=1, help="At most so many user vectors tune the search; as many others check it.")
+    ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Draws these user vectors.")] = 0,
+    report_: Annotated[
+        Path | None, typer.Option("--report", help="SVG file to draw: recall against CPU time of all that was tried.")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Build the index of an export: the fastest kind that reaches the target recall, else exact search."""
+    """Build the index of an export: of many kinds the fastest that reaches the target recall, else exact search."""
     from index.build import IndexOptions, build_from_export
 
-    options = IndexOptions(target_recall=target_recall, queries=queries, seed=seed)
+    if report_ is not None and (report_.suffix != ".svg" or report_.is_dir()):
+        raise UsageError("--report", report_, "Name a file that ends in .svg.")
+    values = {
+        "target_recall": target_recall,
+        "memory_megabytes": memory_megabytes,
+        "build_seconds": build_seconds,
+        "queries": queries,
+        "seed": seed,
+    }
     with working("Building the index", not json_) as say:
-        about = build_from_export(export, to, options, say)
-    chosen = next((trial for trial in about.trials if (trial.kind, trial.search) == (about.kind, about.search)), None)
+        about = build_from_export(export, to, IndexOptions.checked(values), say)
+    if report_ is not None:
+        from evaluation.index_plot import index_plot
+        from evaluation.plots import svg_file
+
+        write_atomic(report_, svg_file(index_plot(about), "Recall against CPU time of a query"))
+    chosen = about.chosen()
     if not json_:
-        _print_trials(about.trials, chosen)
+        _print_trials(about)
+        for warning in about.warnings:
+            err.print(warning, markup=False)
         if about.fell_back:
             err.print(f"No faster index reached recall@50 {target_recall}: exact search is used.")
     facts = {
@@ -43,13 +69,22 @@ def index(
         "user_vectors_measured": about.queries,
     }
     if json_:
-        facts |= {"fell_back": about.fell_back, "trials": [trial.model_dump() for trial in about.trials]}
+        listed = {"warnings", "fell_back", "skew", "effort", "trials"}
+        facts |= about.model_dump(mode="json", include=listed)
     report(json_, "Index", facts, to, f"watchnext publish {export} {to}")
 
 
-def _print_trials(trials: "tuple[Trial, ...]", chosen: "Trial | None") -> None:
-    table = Table("index", "recall@50", "CPU µs a query", "", title="Candidates", title_justify="left")
-    for trial in trials:
-        figures = f"{trial.recall_at_50:.4f}", f"{trial.microseconds:,.0f}"
-        table.add_row(trial.describe(), *figures, "chosen" if trial is chosen else "")
+def _print_trials(about: "IndexManifest") -> None:
+    """Of each kind the fastest search that reached the target, or else the most thorough."""
+    columns = ("index", "recall@50", "CPU µs a query", "MB", "built in s", "")
+    table = Table(*columns, title="Candidates", title_justify="left")
+    chosen = about.chosen()
+    for trial in about.best_of_each_kind():
+        figures = (
+            f"{trial.recall_at_50:.4f}",
+            f"{trial.microseconds:,.0f}",
+            f"{trial.megabytes:,.1f}",
+            f"{trial.build_seconds:,.1f}",
+        )
+        table.add_row(trial.describe(), *figures, "chosen" if trial == chosen else "")
     out.print(table)

@@ -26,12 +26,15 @@ Vectors = Annotated[
 
 
 def open_neighbours(folder: Path) -> "Neighbours":
-    """Open what --of names. Raises UsageError where there is no export."""
+    """Open what --of names, without what its deny list names. Raises UsageError where there is no export."""
+    from index.denied import DeniedItems
     from index.neighbours import Neighbours
+    from watchnext.denied import DenyList
     from watchnext.export import Export
-    from watchnext.release import export_in
+    from watchnext.release import export_in, store_of
 
-    return Neighbours(Export.open(export_in(folder)))
+    export, store = Export.open(export_in(folder)), store_of(folder)
+    return Neighbours(export, None if store is None else DeniedItems(DenyList(store), export.items))
 
 
 def chosen(measure: str, vectors: str) -> tuple["Measure", "VectorsName"]:

@@ -1,0 +1,120 @@
+"""The deny list of a folder of releases: ids of items that must not be recommended from any of them, at once.
+
+    STORE/DENIED    a JSON array of ids; replaced by rename
+
+Ids are texts, so that the list outlives releases and may name items that come with a later one. Knows nothing of what
+is in a release.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from watchnext.errors import CorruptError, UsageError
+from watchnext.files import write_atomic
+
+DENIED = "DENIED"
+log = logging.getLogger(__name__)
+_Stamp = tuple[int, int, int] | None
+_IDS = TypeAdapter(tuple[str, ...])
+_CURE = "Mend it: it is a JSON array of item ids. Until then the items denied last stay denied."
+
+
+class DenyList:
+    """The denied ids as the file says now; all methods may be called from several threads at once.
+
+    Each question costs a `stat`; the file is read where that has changed. A file that cannot be read, or is gone, is
+    logged and lifts no denial.
+
+    Args:
+        store: the folder of releases. One without a file denies nothing.
+
+    Raises CorruptError where there is a file that cannot be read: then no denied item is known.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._path, self._lock = store / DENIED, threading.Lock()
+        self._stamp = _stamp(self._path)
+        self._ids = read_denied(store)
+
+    def ids(self) -> tuple[str, ...]:
+        """The denied ids; the same object until they change."""
+        if _stamp(self._path) != self._stamp:
+            with self._lock:
+                self._read_again()
+        return self._ids
+
+    def _read_again(self) -> None:
+        stamp = _stamp(self._path)  # before reading: what changes meanwhile is read at the next question
+        if stamp == self._stamp:
+            return
+        try:
+            self._ids = _read(self._path)
+            log.info("%s denies %d items.", self._path, len(self._ids))
+        except CorruptError as error:
+            log.error("%s", error)
+        self._stamp = stamp
+
+
+def read_denied(store: Path) -> tuple[str, ...]:
+    """The denied ids of a folder of releases; none without a file. Raises CorruptError where it cannot be read."""
+    return _read(store / DENIED) if os.path.lexists(store / DENIED) else ()
+
+
+def deny(store: Path, ids: Iterable[str]) -> tuple[str, ...]:
+    """Add ids to the deny list of a folder of releases. Returns those that were not on it."""
+    return _change(store, ids, denied=True)
+
+
+def lift(store: Path, ids: Iterable[str]) -> tuple[str, ...]:
+    """Take ids off the deny list of a folder of releases. Returns those that were on it."""
+    return _change(store, ids, denied=False)
+
+
+def _change(store: Path, ids: Iterable[str], denied: bool) -> tuple[str, ...]:
+    """Raises UsageError for an id that is not Unicode, CorruptError where the list cannot be read; it then stays."""
+    asked = dict.fromkeys(ids)
+    for id_ in asked:
+        if not _is_unicode(id_):
+            raise UsageError("item id", ascii(id_), "Give ids in UTF-8.")
+    with (store / f".{DENIED}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = dict.fromkeys(read_denied(store))
+        changed = tuple(id_ for id_ in asked if (id_ in before) != denied)
+        after = [*before, *changed] if denied else [id_ for id_ in before if id_ not in asked]
+        if changed:
+            write_atomic(store / DENIED, (json.dumps(after, ensure_ascii=False, indent=1) + "\n").encode())
+    return changed
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(_IDS.validate_json(path.read_bytes(), strict=True)))
+    except OSError as error:
+        raise CorruptError(str(path), error.strerror, _CURE) from error
+    except ValidationError as error:
+        raise CorruptError(str(path), error.errors()[0]["msg"], _CURE) from error
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes with the file; None where there is none, or none can be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _is_unicode(text: str) -> bool:
+    """False for what was made of bytes of another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
