@@ -74,7 +74,7 @@ def release(folder: Path, items: int, users: int) -> tuple[ReleaseStore, float]:
     """Publish a synthetic release; returns its store and the seconds that index and publication took."""
     write_export(synthetic_export(items, users), folder / "export")
     start = time.perf_counter()
-    build_from_export(folder / "export", folder / "index", IndexOptions(hnsw_up_to=0))
+    build_from_export(folder / "export", folder / "index", IndexOptions())
     store = ReleaseStore(folder / "releases")
     publish(folder / "export", folder / "index", store)
     return store, time.perf_counter() - start

@@ -181,7 +181,8 @@ class _Contest:
 
     def _built(self, kind: Kind) -> object:
         if not kind.lists:
-            return build(kind, self.vectors, self.numbers, until=self.until)
+            until = np.inf if kind == FLAT else self.until
+            return build(kind, self.vectors, self.numbers, until=until)
         shared = kind.lists, kind.space
         if shared not in self._centres:
             self._centres[shared] = centroids(self.vectors, kind)
@@ -230,7 +231,7 @@ class _Contest:
 
     def _warnings(self) -> tuple[str, ...]:
         graphs = [t.recall_at_50 for t in self.trials if t.kind.startswith("HNSW") and t.space == "dot"]
-        if self.skew < SKEWED:
+        if self.skew < SKEWED or len(self.numbers) < self.options.flat_below:
             return ()
         lost = f"one of them found {max(graphs):.3f} of the best 50 at the most" if graphs else "none was tried"
         return (

@@ -108,14 +108,14 @@ class FaissIndex:
     ) -> tuple[Float32, Int32]:
         """See `ItemIndex.search`."""
         queries = np.ascontiguousarray(queries, np.float32)
-        scores = np.full((len(queries), k), NO_SCORE, np.float32)
-        numbers = np.zeros((len(queries), k), np.int32)
+        scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int32)
         if not len(queries):
             return scores, numbers
         watched: Sequence[Int32] = [_NONE] * len(queries) if exclude is None else exclude
         for row, candidates in enumerate(self._candidates(queries, k, watched, allowed)):
             best_scores, best = best_of(self._vectors, queries[row], candidates, k)
             scores[row, : len(best)], numbers[row, : len(best)] = best_scores, best
+            scores[row, len(best) :], numbers[row, len(best) :] = NO_SCORE, 0
         return scores, numbers
 
     def _candidates(
@@ -130,7 +130,8 @@ class FaissIndex:
         plan = self._plan(k, count / len(self._numbers), allowed)
         proposed = self._propose(queries, plan.fetch + (SPARE if any(map(len, watched)) else 0), plan.parameters)
         for query, found, row in zip(queries, proposed, watched, strict=True):
-            kept = self._without(found, row, plan.mask)
+            dropping = len(row) or plan.mask is not None or not found[-1]
+            kept = self._without(found, row, plan.mask) if dropping else found
             if len(kept) < k or (len(kept) < plan.wanted and found[-1] > 0):
                 kept = self._again(query, k, row, plan)
             if len(kept) < k:

@@ -173,7 +173,7 @@ def test_a_build_writes_them_beside_the_index(tmp_path: Path) -> None:
     path = tmp_path / "index" / FILTERS / "upload_prefixes.npy"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptError, match="upload_prefixes"):
-        open_index(tmp_path / "index")
+        open_index(tmp_path / "index", two_groups().item_vectors)
 
 
 FILES = ["categories.arrow", *(f"{name}.npy" for name in ("category_bitmaps", "category_lists"))]

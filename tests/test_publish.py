@@ -14,6 +14,7 @@ from index.build import IndexOptions, build_from_export
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import IndexManifest, save_index
+from index.kinds import Kind
 from index.publish import publish
 from index.recommender import open_release
 from tests.publisher import publish_forever
@@ -137,8 +138,10 @@ def test_refuses_histories_of_items_that_do_not_exist(tmp_path: Path, store: Rel
 
 def test_refuses_an_index_that_finds_other_items(tmp_path: Path, store: ReleaseStore) -> None:
     export, index = write_both(two_groups(), tmp_path)
-    wrong = FaissIndex.build(vectors(200, 4, seed=1), "Flat")
-    about = IndexManifest.read(index).model_dump(exclude={"created", "files", "kind", "search", "dim", "indexed"})
+    wrong = FaissIndex.build(vectors(200, 4, seed=1), Kind("Flat"))
+    about = IndexManifest.read(index).model_dump(
+        exclude={"created", "files", "kind", "space", "effort", "dim", "indexed"}
+    )
     world = Export.open(export)
     save_index(wrong, Filters.of(world.catalogue, world.items), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
@@ -146,9 +149,11 @@ def test_refuses_an_index_that_finds_other_items(tmp_path: Path, store: ReleaseS
 
 def test_refuses_an_index_of_bad_recall(tmp_path: Path, store: ReleaseStore) -> None:
     world = make_export(vectors(12_000, 32, 0), vectors(40, 32, 1), [[1]] * 40)
-    export, index = write_both(world, tmp_path)
-    poor = FaissIndex.build(world.item_vectors, "IVF16,Flat").with_parameters({"nprobe": 1})
-    about = IndexManifest.read(index).model_dump(exclude={"created", "files", "kind", "search", "dim", "indexed"})
+    export, index = write_both(world, tmp_path, IndexOptions(flat_below=20_000))
+    poor = FaissIndex.build(world.item_vectors, Kind("IVF16,Flat"), {"nprobe": 1})
+    about = IndexManifest.read(index).model_dump(
+        exclude={"created", "files", "kind", "space", "effort", "dim", "indexed"}
+    )
     save_index(poor, Filters.of(world.catalogue, world.items), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
 
