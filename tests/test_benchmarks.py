@@ -121,7 +121,7 @@ def test_an_environment_that_cannot_be_made_is_an_error_that_names_the_lock(
 
 
 def test_locks_of_the_environments_are_there() -> None:
-    for lock in ("benchmark-tfrs", "benchmark-sasrec"):
+    for lock in ("benchmark-tfrs", "benchmark-sasrec", "benchmark-index"):
         assert (contest.ROOT / "requirements" / f"{lock}.txt").is_file()
 
 
