@@ -48,7 +48,7 @@ bench: $(DEV) ## Run every benchmark in its quick form
 
 # Versions stay as they are unless pyproject.toml rules them out; UPGRADE=1 takes the newest of all.
 # dev.txt holds everything that the project needs, and the other locks take their versions from it. The systems that it
-# is measured against have environments of their own; torch's numpy and pandas are older.
+# is measured against have environments of their own; torch's numpy and pandas are older, and hnswlib is compiled there.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 lock: $(CREATED) ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
@@ -61,6 +61,9 @@ lock: $(CREATED) ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1
 	printf 'tensorflow-recommenders==0.7.7\ntf-keras\n' | $(COMPILE) - --excludes requirements/benchmark-tfrs.excludes \
 		-c requirements/dev.txt -o requirements/benchmark-tfrs.txt
 	echo 'rectools[torch]==0.19.0' | $(COMPILE) - -o requirements/benchmark-sasrec.txt
+	printf 'numpy\npybind11\nsetuptools\nwheel\n' | $(COMPILE) - -c requirements/dev.txt \
+		-o requirements/benchmark-index.build.txt
+	printf 'hnswlib==0.8.0\nusearch==2.26.6\n' | $(COMPILE) - -c requirements/dev.txt -o requirements/benchmark-index.txt
 
 clean: ## Remove .venv and all caches; what was made in work/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist

@@ -13,11 +13,12 @@ import faiss
 import numpy as np
 
 from index.exact import best_of
+from index.hardened import read_index, read_numbers
 from index.interface import NO_SCORE, Bool, trained_numbers
 from index.kinds import ALL_THREADS, Kind, build
 from index.spaces import metric, queries_in
 from index.trial import Effort, described
-from watchnext.errors import CorruptError, UsageError
+from watchnext.errors import UsageError
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
@@ -34,7 +35,6 @@ _SINGLE = 8
 _NONE = np.zeros(0, np.int32)
 _NEARLY_ALL = 0.9
 """Where such a share of the items is allowed, FAISS is asked as if all were, and the others are dropped."""
-_CURE = "Build the index again: watchnext index."
 
 
 class Changes(NamedTuple):
@@ -212,18 +212,13 @@ class FaissIndex:
 
     @classmethod
     def open(cls, folder: Path, item_vectors: Float32, kind: Kind, effort: Effort) -> Self:
-        """Memory-map what `save` wrote. The caller must have compared checksums: FAISS trusts what it reads.
+        """Memory-map what `save` wrote.
 
-        Raises CorruptError where FAISS cannot read the file or the parts do not fit together.
+        Raises CorruptError where the files hold anything else than an index of this kind of some of the items.
         """
-        path = folder / INDEX_FILE
-        try:
-            index = _faiss.read_index(str(path), _faiss.IO_FLAG_MMAP_IFC)
-            numbers, fresh, withdrawn = (_load(folder / name, len(item_vectors)) for name in _NUMBER_FILES)
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
-            raise CorruptError(str(path), error, _CURE) from error
-        if index.ntotal != len(numbers) or index.metric_type != metric(kind.space):
-            raise CorruptError(str(path), f"{index.ntotal} rows for {len(numbers)} items", _CURE)
+        numbers, fresh, withdrawn = (read_numbers(folder / name, len(item_vectors) - 1) for name in _NUMBER_FILES)
+        dim = queries_in(kind.space, item_vectors[:1]).shape[1]
+        index = read_index(folder / INDEX_FILE, kind.factory, dim, metric(kind.space), numbers)
         return cls(index, item_vectors, numbers, kind, effort, Changes(fresh, withdrawn))
 
     def describe(self) -> str:
@@ -257,15 +252,3 @@ class _Plan(NamedTuple):
 def _numbers(mask: Bool) -> Int32:
     """The item numbers, rising, that a mask [items + 1] allows."""
     return np.flatnonzero(mask).astype(np.int32)
-
-
-def _load(path: Path, items: int) -> Int32:
-    """Memory-map item numbers. Raises CorruptError unless they are some of 1 to `items`, excluded."""
-    numbers: Int32 = np.load(path, mmap_mode="r")
-    if (
-        numbers.dtype != np.int32
-        or numbers.ndim != 1
-        or (len(numbers) and not 0 < numbers.min() <= numbers.max() < items)
-    ):
-        raise CorruptError(str(path), "what is no list of item numbers", _CURE)
-    return numbers

@@ -1,10 +1,15 @@
 """What building an index measured: of each kind that was tried, and of searches among a share of the items."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from index.kinds import Kind
 from index.spaces import Space
 from watchnext.config import Closed
+
+Search = dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]
+"""`nprobe` or `efSearch`, and `k_factor`: how many times the candidates asked for are scored again."""
 
 
 class Trial(Closed):
@@ -14,8 +19,8 @@ class Trial(Closed):
     """FAISS's name of the index: `Flat`, `IVF512,SQfp16`, `HNSW32`."""
     space: Space = "dot"
     """Where it searches, see `index.spaces`."""
-    search: dict[str, int]
-    """`nprobe` or `efSearch`, and `k_factor`: how many times the candidates asked for are scored again."""
+    search: Search
+    """How hard it searched."""
     recall_at_50: float
     """Share of the exact 50 best that it found for the user vectors that it was tuned on."""
     recall_error: float
@@ -39,7 +44,7 @@ class FilteredStep(Closed):
 
     share: float = Field(gt=0, le=1)
     """For shares of allowed items down to this one."""
-    search: dict[str, int]
+    search: Search
     """Search parameters, as in `Trial`."""
     microseconds: float
     """Median CPU time of one query alone."""
@@ -50,7 +55,7 @@ class FilteredStep(Closed):
 class Effort(Closed):
     """How hard an index searches."""
 
-    search: dict[str, int] = Field(default_factory=dict)
+    search: Search = Field(default_factory=dict)
     """Search parameters, as in `Trial`."""
     filtered: tuple[FilteredStep, ...] = ()
     """The same where only a share of the items is allowed, by falling share."""

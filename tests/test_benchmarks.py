@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import index_memory
 from benchmarks._rivals import contest, environment, words, words_gensim, words_ours
 from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, groups, ratio, speed
 from benchmarks._rivals.judged import ListScorer
@@ -120,7 +121,7 @@ def test_an_environment_that_cannot_be_made_is_an_error_that_names_the_lock(
 
 
 def test_locks_of_the_environments_are_there() -> None:
-    for lock in ("benchmark-tfrs", "benchmark-sasrec"):
+    for lock in ("benchmark-tfrs", "benchmark-sasrec", "benchmark-index"):
         assert (contest.ROOT / "requirements" / f"{lock}.txt").is_file()
 
 
@@ -233,3 +234,12 @@ def test_settings_of_words_are_the_same_for_both_and_what_gensim_lacks_is_refuse
     for setting in ("window=none", "epochs=1"):
         with pytest.raises(UsageError, match=f"--set {setting[:6]}"):
             word_settings([setting], Method("cbow", "negative"), 0)
+
+
+def test_processes_that_share_an_index_have_it_once(tmp_path: Path) -> None:
+    size = index_memory.build("Flat", 20_000, tmp_path)
+    memory = index_memory.measure(tmp_path, 2)
+    assert size > 20_000 * index_memory.DIM * 4
+    assert memory.processes == 2
+    assert memory.private < size / index_memory.MIB / 2
+    assert memory.all < 3 * size / index_memory.MIB

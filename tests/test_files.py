@@ -123,6 +123,13 @@ def test_a_manifest_cut_anywhere_is_refused(tmp_path: Path) -> None:
             Note.read(folder)
 
 
+def test_a_manifest_of_endless_brackets_is_refused(tmp_path: Path) -> None:
+    folder = note(tmp_path / "note")
+    (folder / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(CorruptError):
+        Note.read(folder)
+
+
 def test_a_folder_of_another_kind_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no manifest\.json\. Give a folder written by `watchnext note`"):
         Note.read(tmp_path)

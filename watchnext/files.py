@@ -199,7 +199,7 @@ def _format_in(folder: Path) -> str | None:
     """The format that a folder's manifest names; None where there is no manifest or it names none."""
     try:
         return str(json.loads((folder / MANIFEST).read_bytes())["format"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
