@@ -25,8 +25,8 @@ from watchnext.histories import Int32
 INDEX_FILE = "index.faiss"
 NUMBERS_FILE, FRESH_FILE, WITHDRAWN_FILE = _NUMBER_FILES = "numbers.npy", "fresh.npy", "withdrawn.npy"
 K_FACTOR = "k_factor"
-SPARE = 64
-"""With exclusions, so many candidates more are fetched; what lacks more is asked for again."""
+SPARE = 32
+"""So many candidates more than are wanted are fetched for those that were watched, if there are as many."""
 _faiss: Any = faiss
 MOST_EF = 2048
 """No graph is searched with more effort."""
@@ -128,7 +128,7 @@ class FaissIndex:
             yield from (self._without(few, row) for row in watched)
             return
         plan = self._plan(k, count / len(self._numbers), allowed)
-        proposed = self._propose(queries, plan.fetch + (SPARE if any(map(len, watched)) else 0), plan.parameters)
+        proposed = self._propose(queries, plan.fetch + min(SPARE, max(map(len, watched))), plan.parameters)
         for query, found, row in zip(queries, proposed, watched, strict=True):
             dropping = len(row) or plan.mask is not None or not found[-1]
             kept = self._without(found, row, plan.mask) if dropping else found
@@ -189,7 +189,7 @@ class FaissIndex:
 
     def _without(self, found: Int32, watched: Int32, mask: Bool | None = None) -> Int32:
         """The numbers in `found` that are neither 0 nor in `watched`, and allowed by `mask`, in their order."""
-        masked = self._mask()
+        masked, watched = self._mask(), watched.astype(np.intp)  # numpy takes twice as long to index by int32
         masked[watched] = True
         kept = found.compress(~masked.take(found))
         masked[watched] = False

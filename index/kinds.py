@@ -19,7 +19,8 @@ POINTS_A_LIST = 64
 """k-means sees so many items for each list: more change the lists little and take their time."""
 _ITERATIONS = 10
 _CHUNK = 1 << 16
-_GRAPH_CHUNK = 1 << 13
+_GRAPH_CHUNK = 1 << 10
+"""FAISS makes a better graph of items added in small parts, in the order of their numbers, than of all at once."""
 _TRAINED_ON = 1 << 17
 """At most so many items train a quantiser: it has few numbers to learn."""
 _EF_CONSTRUCTION = 200
