@@ -79,7 +79,8 @@ class Kind:
             degree, _, code = self.factory.removeprefix("HNSW").partition(",")
             code, links = code or "Flat", 8 * int(degree) + 12
         each = next(size(match, width) for pattern, size in _CODE_BYTES if (match := re.match(pattern, code)))
-        return int(items * (each + links + (8 if self.lists else 0)) + 4 * self.lists * width)
+        padded = items + 16 * self.lists if "fs" in code else items  # codes stand in blocks of 32
+        return int(padded * each + items * (links + (8 if self.lists else 0)) + 4 * self.lists * width)
 
 
 def centroids(vectors: Float32, kind: Kind) -> Float32:

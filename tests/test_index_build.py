@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.build import IndexOptions, build_from_export, build_index
+from index.build import BuiltIndex, IndexOptions, build_from_export, build_index
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
 from index.folder import IndexManifest, open_index
@@ -26,6 +26,12 @@ def clustered(rows: int, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.f
     return made
 
 
+@pytest.fixture(scope="module")
+def built() -> BuiltIndex:
+    """The index of 8,000 items around 20 centres, for recall .95."""
+    return build_index(clustered(8_000, 1), clustered(600, 2), IndexOptions(flat_below=100, target_recall=0.95))
+
+
 def test_small_catalogues_are_searched_exactly() -> None:
     built = build_index(vectors(300, 8, 0), vectors(20, 8, 1), IndexOptions())
     assert built.index.describe() == "Flat"
@@ -33,25 +39,21 @@ def test_small_catalogues_are_searched_exactly() -> None:
     assert (built.recall_at_50, built.fell_back, built.queries, built.warnings) == (1.0, False, 20, ())
 
 
-def test_large_catalogues_get_one_that_reaches_the_target_for_users_it_never_saw() -> None:
-    said: list[str] = []
-    options = IndexOptions(flat_below=100, target_recall=0.9)
-    item_vectors, users = clustered(20_000, 1), clustered(600, 2)
-    built = build_index(item_vectors, users, options, said.append)
+def test_large_catalogues_get_one_that_reaches_the_target_for_users_it_never_saw(built: BuiltIndex) -> None:
+    item_vectors = clustered(8_000, 1)
     assert built.index.kind.lists  # neighbours share a cluster, so that few lists have all
     assert not built.fell_back
-    assert {"Flat", "SQ8", "IVF128,SQfp16", "HNSW16,SQfp16"} <= set(said)
+    assert {"Flat", "SQ8", "IVF64,SQfp16", "HNSW16,SQfp16"} <= {trial.kind for trial in built.trials}
     chosen = next(t for t in built.trials if t.describe() == built.index.describe())
-    assert chosen.unseen_recall_at_50 == built.recall_at_50 >= 0.9
+    assert chosen.unseen_recall_at_50 == built.recall_at_50 >= 0.95
     others = clustered(500, 3)[1:]
     found = built.index.search(others, 50)[1]
     scores = others @ item_vectors[1:].T
     best = np.argsort(-scores, axis=1)[:, :50] + 1
-    assert np.mean([len(set(f) & set(b)) / 50 for f, b in zip(found, best, strict=True)]) >= 0.9
+    assert np.mean([len(set(f) & set(b)) / 50 for f, b in zip(found, best, strict=True)]) >= 0.95
 
 
-def test_what_was_chosen_is_about_the_fastest_of_all_that_was_tried() -> None:
-    built = build_index(clustered(20_000, 1), clustered(600, 2), IndexOptions(flat_below=100, target_recall=0.9))
+def test_what_was_chosen_is_faster_than_exact_search_and_no_larger(built: BuiltIndex) -> None:
     chosen = next(t for t in built.trials if t.describe() == built.index.describe())
     flat = built.trials[0]
     assert flat.describe() == "Flat"
@@ -70,10 +72,10 @@ def test_unreachable_target_falls_back_to_exact(tmp_path: Path) -> None:
 
 
 def test_memory_limit_leaves_out_what_is_larger() -> None:
-    item_vectors = clustered(20_000, 1)  # 2.6 MB as they are, 0.6 MB in bytes
-    options = IndexOptions(flat_below=100, target_recall=0.9, memory_megabytes=1)
+    item_vectors = clustered(8_000, 1)  # 1 MB as they are, a quarter of it in bytes
+    options = IndexOptions(flat_below=100, target_recall=0.9, memory_megabytes=0.4)
     built = build_index(item_vectors, clustered(600, 2), options)
-    assert {trial.megabytes <= 1 for trial in built.trials} == {True}
+    assert {trial.megabytes <= 0.4 for trial in built.trials} == {True}
     assert built.index.kind.factory.endswith(("SQ8", "x4fs", "RaBitQ"))
     assert built.recall_at_50 >= 0.9
 
@@ -86,8 +88,8 @@ def test_memory_too_small_for_anything() -> None:
 
 def test_the_build_notices_that_graphs_lose_recall_where_lengths_differ() -> None:
     rng = np.random.default_rng(4)
-    item_vectors, users = vectors(6000, 16, 0), vectors(400, 16, 1)
-    item_vectors *= rng.lognormal(0, 1, (6001, 1)).astype(np.float32)
+    item_vectors, users = vectors(4000, 16, 0), vectors(400, 16, 1)
+    item_vectors *= rng.lognormal(0, 1, (4001, 1)).astype(np.float32)
     built = build_index(item_vectors, users, IndexOptions(flat_below=100))
     assert built.skew > 5
     (warning,) = built.warnings
@@ -98,18 +100,17 @@ def test_the_build_notices_that_graphs_lose_recall_where_lengths_differ() -> Non
     assert built.recall_at_50 >= 0.99
 
 
-def test_few_allowed_items_are_searched_as_well_as_all() -> None:
-    item_vectors, users = clustered(20_000, 1), clustered(600, 2)
-    built = build_index(item_vectors, users, IndexOptions(flat_below=100, target_recall=0.95))
+def test_few_allowed_items_are_searched_as_well_as_all(built: BuiltIndex) -> None:
+    item_vectors = clustered(8_000, 1)
     shares = [step.share for step in built.index.effort.filtered]
     assert shares == [0.5**n for n in range(1, len(shares) + 1)]
-    assert 50 <= built.index.effort.scan_below <= 20_000
+    assert 50 <= built.index.effort.scan_below <= 8_000
     rng, others = np.random.default_rng(9), clustered(200, 3)[1:]
     for share in (0.95, 0.7, 0.3, 0.1, 0.02, 0.003):
-        allowed = rng.random(20_001) < share
+        allowed = rng.random(8_001) < share
         found = built.index.search(others, 50, allowed=allowed)[1]
         exact = ExactIndex(item_vectors).search(others, 50, allowed=allowed)[0]
-        assert allowed[found].all()
+        assert allowed[found[found > 0]].all()
         assert recall(found, exact, others, item_vectors) >= 0.93
 
 
@@ -136,8 +137,8 @@ def test_manifest_says_what_was_built(tmp_path: Path) -> None:
     ids=Kind.describe,
 )
 def test_the_size_of_an_index_is_known_before_it_is_built(kind: Kind, tmp_path: Path) -> None:
-    FaissIndex.build(vectors(20_000, 32, 0), kind).save(tmp_path)
-    assert kind.bytes(20_000, 32) == pytest.approx((tmp_path / "index.faiss").stat().st_size, rel=0.06)
+    FaissIndex.build(vectors(8_000, 32, 0), kind).save(tmp_path)
+    assert kind.bytes(8_000, 32) == pytest.approx((tmp_path / "index.faiss").stat().st_size, rel=0.06)
 
 
 def test_a_kind_that_takes_too_long_is_given_up() -> None:
