@@ -87,7 +87,8 @@ class Everyone:
     def _block(self, block: range, k: int) -> Lists:
         histories = self._export.histories
         users = np.arange(block.start, block.stop, dtype=np.int32)
-        vectors, lengths = self._user_vectors[block.start : block.stop], histories.lengths[block.start : block.stop]
+        vectors = self._user_vectors[block.start : block.stop]
+        lengths = np.diff(histories.offsets[block.start : block.stop + 1])
         known = vectors.any(axis=1) & (lengths > 0)
         scores, numbers = np.zeros((len(users), k), np.float32), np.zeros((len(users), k), np.int32)
         offsets = np.concatenate([[0], np.cumsum(lengths[known])])
