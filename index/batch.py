@@ -205,7 +205,8 @@ def _true_places(mask: Bool) -> Int64:
     words = mask.ravel().view(np.uint64)
     some = np.flatnonzero(words != 0)
     inside = np.flatnonzero(words[some].view(np.bool_))
-    return 8 * some[inside >> 3] + (inside & 7)
+    places: Int64 = 8 * some[inside >> 3] + (inside & 7)
+    return places
 
 
 _NUMBER = 0xFFFFFFFF

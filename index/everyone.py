@@ -95,8 +95,8 @@ class Everyone:
         _, watches = histories.positions(users[known], np.zeros_like(lengths[known]), lengths[known])
         scores[known], numbers[known] = self._search.search(vectors[known], k, histories.items[watches], offsets)
         self._fill(scores, numbers, np.flatnonzero(~known & (lengths == 0)), _NOTHING)
-        for row in np.flatnonzero(~known & (lengths > 0)):
-            self._fill(scores, numbers, row[None], histories[users[row]])
+        for row in np.flatnonzero(~known & (lengths > 0)).tolist():
+            self._fill(scores, numbers, np.array([row]), histories[block[row]])
         return Lists(users, scores, numbers, known)
 
     def _fill(self, scores: Float32, numbers: Int32, rows: Int64, watched: Int32) -> None:
