@@ -50,6 +50,10 @@ class ExactIndex:
             scores[rows], numbers[rows] = largest(found, k)
         return scores, numbers
 
+    def findable(self) -> Int32:
+        """See `ItemIndex.findable`."""
+        return trained_numbers(self._vectors)
+
     def save(self, folder: Path) -> None:
         """Write `exact.npy`."""
         np.save(folder / _FILE, self._vectors)

@@ -204,6 +204,10 @@ class FaissIndex:
             masked[0] = True
         return masked
 
+    def findable(self) -> Int32:
+        """See `ItemIndex.findable`."""
+        return _numbers(self._findable)
+
     def save(self, folder: Path) -> None:
         """Write `index.faiss`, `numbers.npy`, `fresh.npy` and `withdrawn.npy`."""
         _faiss.write_index(self._index, str(folder / INDEX_FILE))

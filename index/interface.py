@@ -37,6 +37,10 @@ class ItemIndex(Protocol):
         """
         ...
 
+    def findable(self) -> Int32:
+        """[items that can be found] their numbers, rising."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write the index into an existing folder."""
         ...

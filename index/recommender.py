@@ -1,12 +1,10 @@
 """From a user id to recommended items, on one opened release. Knows nothing of HTTP, and never runs the network."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
 from index.candidates import Candidate, candidates
 from index.denied import DeniedItems
@@ -18,22 +16,10 @@ from watchnext.denied import DenyList
 from watchnext.errors import UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
-from watchnext.histories import Int32
 from watchnext.release import EXPORT, INDEX, ReleaseManifest
 
 Source = Literal["model", "popular"]
 """Whether items come from the user's vector, or are the most watched because there is none."""
-
-RECOMMENDATIONS = pa.schema(
-    [
-        ("user_id", pa.large_string()),
-        ("rank", pa.int32()),
-        ("item_id", pa.large_string()),
-        ("score", pa.float32()),
-        ("source", pa.string()),
-    ]
-)
-"""Columns of `Recommender.recommend_all`; ranks start at 1."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class Recommender:
         self.filters = filters or Filters.of(export.catalogue, export.items)
         self.denied = denied
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
-        self._popular = MostWatched(export.item_counts)
+        self.popular = MostWatched(export.item_counts)
 
     def recommend(self, user_id: str, k: int, wanted: ItemFilter | None = None) -> Recommendation:
         """The `k` best items for a user, without those already watched.
@@ -95,7 +81,7 @@ class Recommender:
             found, best = self.index.search(self._user_vectors[user][None], k, [watched], allowed)
             scores, numbers = found[0], best[0]
         else:
-            scores, numbers = self._popular.search(k, watched, allowed)
+            scores, numbers = self.popular.search(k, watched, allowed)
         return Recommendation(candidates(self.export, numbers, scores), source, self.release)
 
     def knows(self, user: int) -> bool:
@@ -115,42 +101,6 @@ class Recommender:
             return denied.allowed
         mask[denied.numbers] = False
         return mask
-
-    def recommend_all(self, k: int, batch: int = 1024) -> Iterator[pa.RecordBatch]:
-        """What `recommend` gives, for all users of the release in the order of their numbers: `RECOMMENDATIONS`.
-
-        Args:
-            k: how many items a user gets, at least 1.
-            batch: how many users a search and a record batch have.
-        """
-        if k < 1:
-            raise UsageError("k", k, "Ask for at least 1 item.")
-        users = np.arange(1, self.export.manifest.users + 1, dtype=np.int32)
-        for start in range(0, len(users), batch):
-            yield self._record_batch(users[start : start + batch], k)
-
-    def _record_batch(self, users: Int32, k: int) -> pa.RecordBatch:
-        histories, allowed = self.export.histories, self.allowed()
-        scores = np.zeros((len(users), k), np.float32)
-        numbers = np.zeros((len(users), k), np.int32)
-        known = np.array([self.knows(user) for user in users])
-        if known.any():
-            watched = [histories[user] for user in users[known]]
-            vectors = self._user_vectors[users[known]]
-            scores[known], numbers[known] = self.index.search(vectors, k, watched, allowed)
-        for row in np.flatnonzero(~known):
-            row_scores, row_numbers = self._popular.search(k, histories[users[row]], allowed)
-            scores[row, : len(row_numbers)], numbers[row, : len(row_numbers)] = row_scores, row_numbers
-        there = numbers > 0  # [users, k]
-        rows, ranks = np.nonzero(there)
-        columns = [
-            pa.array(self.export.users.ids(users), pa.large_string()).take(pa.array(rows)),
-            pa.array((ranks + 1).astype(np.int32)),
-            pa.array(self.export.items.ids(numbers[there]), pa.large_string()),
-            pa.array(scores[there]),
-            pa.array(np.where(known[rows], "model", "popular"), pa.string()),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=RECOMMENDATIONS)
 
 
 def open_release(path: Path, verify: bool = True) -> Recommender:

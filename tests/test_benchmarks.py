@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import index_memory
+from benchmarks import batch, index_memory
 from benchmarks._rivals import contest, environment, words, words_gensim, words_ours
 from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, groups, ratio, speed
 from benchmarks._rivals.judged import ListScorer
 from benchmarks._rivals.products import products
 from benchmarks._rivals.program import Task, steps_within
 from benchmarks._rivals.world import World, examples, make
+from benchmarks.batch import BareProduct
 from benchmarks.sasrec import best, equal_accuracy, until
+from benchmarks.serving import synthetic_export
 from benchmarks.training import picture
 from benchmarks.word2vec import ARCHITECTURES, LOSSES, TOPICS, Judge, Method, comparison, made_up, steady, topic_pairs
 from benchmarks.word2vec import settings as word_settings
@@ -243,3 +245,25 @@ def test_processes_that_share_an_index_have_it_once(tmp_path: Path) -> None:
     assert memory.processes == 2
     assert memory.private < size / index_memory.MIB / 2
     assert memory.all < 3 * size / index_memory.MIB
+
+
+def test_the_bare_product_multiplies_all_users_with_all_items() -> None:
+    export = synthetic_export(5000, 700)
+    product = BareProduct(export)
+    product.run(range(1, 701))
+    assert np.array_equal(
+        np.sort(np.concatenate([tile.T for tile in product.tiles]), axis=0), np.sort(export.item_vectors[1:], axis=0)
+    )
+    users, tile = range(1, 301), product.tiles[-1]
+    product._block(users)
+    expected = export.user_vectors[1:301] @ tile
+    np.testing.assert_allclose(product._own.scores[:300, : tile.shape[1]], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_recommending_to_all_is_measured_beside_the_product_and_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "FAISS_USERS", 512)
+    found = batch.measure(1100, 400)
+    assert (found["users"], found["items"]) == (1100, 400)
+    assert found["whole_over_product_cpu"] > 0
+    assert found["faiss_over_product_cpu"] > 0
+    assert 1 < found["bytes_a_row"] < 40

@@ -9,7 +9,7 @@ import pytest
 
 from index.exact import ExactIndex
 from index.filters import ItemFilter
-from index.recommender import RECOMMENDATIONS, Recommender, open_release
+from index.recommender import Recommender, open_release
 from tests.worlds import ITEMS, make_export, two_groups, vectors, write_release
 from watchnext.catalogue import ITEM_SCHEMA, Catalogue
 from watchnext.denied import deny, lift
@@ -71,8 +71,6 @@ def test_asks_for_more_than_there_is() -> None:
 def test_k_must_be_positive() -> None:
     with pytest.raises(UsageError, match="k: got 0"):
         recommender(two_groups()).recommend("u1", 0)
-    with pytest.raises(UsageError, match="k: got 0"):
-        next(recommender(two_groups()).recommend_all(0))
 
 
 def films() -> Export:
@@ -121,35 +119,11 @@ def test_denied_items_are_out_whatever_is_wanted(tmp_path: Path) -> None:
     assert ask("u4", ItemFilter(only=("i6", "i8"))) == ["i8"]
     assert ask("nobody") == ["i2", "i3", "i4"]
     assert ask("nobody", ItemFilter(categories=("round",))) == ["i10", "i30", "i40"]
-    every = pa.Table.from_batches(one.recommend_all(50), RECOMMENDATIONS).column("item_id").to_pylist()
-    assert {"i7", "i8"} <= set(every)
-    assert not {"i6", "i20", "i1"} & set(every)
     deny(store.root, [f"i{n}" for n in range(1, 199)])  # many
     assert ask("u2") == ["i199"]
     assert ask("nobody") == ["i199", "i200"]
     lift(store.root, ["i6"])
     assert ask("u4") == ["i6", "i199"]
-
-
-@pytest.mark.parametrize("batch", [1, 7, 100])
-def test_all_users_at_once_get_what_each_gets_alone(batch: int) -> None:
-    world = two_groups()
-    world.user_vectors[5] = 0
-    one = recommender(world)
-    table = pa.Table.from_batches(one.recommend_all(6, batch), RECOMMENDATIONS)
-    rows = iter(table.to_pylist())
-    for user in range(1, 41):
-        answer = one.recommend(f"u{user}", 6)
-        for rank, candidate in enumerate(answer.candidates, 1):
-            row = next(rows)
-            assert row == {
-                "user_id": f"u{user}",
-                "rank": rank,
-                "item_id": candidate.id,
-                "score": pytest.approx(candidate.score),
-                "source": answer.source,
-            }
-    assert next(rows, None) is None
 
 
 def test_opens_a_release_and_checks_it(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ class Manifest(BaseModel):
 
     made_by: ClassVar[str] = "watchnext"
     """The command that writes such folders, for messages."""
+    file_name: ClassVar[str] = MANIFEST
+    """What the manifest's file is called."""
 
     format: str
     """What kind of folder this is, with the version of its layout: `watchnext-export-1`."""
@@ -47,23 +49,23 @@ class Manifest(BaseModel):
 
     @classmethod
     def seal(cls, folder: Path, **fields: object) -> Self:
-        """Take the checksums of all files in `folder`, write `manifest.json` beside them, return it."""
-        entries = {name: _entry(folder / name) for name in _file_names(folder)}
+        """Take the checksums of all files in `folder`, write the manifest beside them, return it."""
+        entries = {name: _entry(folder / name) for name in _file_names(folder) if name != cls.file_name}
         manifest = cls.model_validate({"created": datetime.now(UTC), "files": entries, **fields})
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        (folder / cls.file_name).write_text(manifest.model_dump_json(indent=2) + "\n")
         return manifest
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `folder/manifest.json`.
+        """Read a folder's manifest.
 
         Raises UsageError if there is none or one of another kind, CorruptError if it is damaged.
         """
-        path = folder / MANIFEST
+        path = folder / cls.file_name
         cure = f"Give a folder written by `{cls.made_by}`."
         if not path.is_file():
-            raise UsageError(str(folder), "no manifest.json", cure)
-        found = _format_in(folder)
+            raise UsageError(str(folder), f"no {cls.file_name}", cure)
+        found = _format_in(path)
         if found not in {None, cls._format()}:
             raise UsageError(str(folder), f"a folder of the format {found}", cure)
         try:
@@ -85,7 +87,7 @@ class Manifest(BaseModel):
     def check_target(cls, folder: Path) -> None:
         """Raise UsageError unless a folder of this kind may be written there: nothing else is ever replaced."""
         empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if not empty and _format_in(folder) != cls._format():
+        if not empty and _format_in(folder / cls.file_name) != cls._format():
             got = f"something there that `{cls.made_by}` did not write"
             raise UsageError(f"target {folder}", got, "Name a new folder, or delete this one.")
 
@@ -161,13 +163,21 @@ def atomic_folder(path: Path, kind: type[Manifest]) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
-        for path_inside in (*temporary.rglob("*"), temporary):
-            path_inside.chmod(0o755 if path_inside.is_dir() else 0o644)
-            sync(path_inside)
-        _move_into_place(temporary, path)
+        place_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def place_folder(folder: Path, path: Path) -> None:
+    """Make a whole folder on the same disk readable for everybody, sync it and rename it to `path`.
+
+    An earlier folder at `path` is moved aside first and deleted only after the rename.
+    """
+    for inside in (*folder.rglob("*"), folder):
+        inside.chmod(0o755 if inside.is_dir() else 0o644)
+        sync(inside)
+    _move_into_place(folder, path)
     sync(path.parent)
 
 
@@ -195,17 +205,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _format_in(folder: Path) -> str | None:
-    """The format that a folder's manifest names; None where there is no manifest or it names none."""
+def _format_in(manifest: Path) -> str | None:
+    """The format that a manifest names; None where there is no manifest or it names none."""
     try:
-        return str(json.loads((folder / MANIFEST).read_bytes())["format"])
+        return str(json.loads(manifest.read_bytes())["format"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _file_names(folder: Path) -> list[str]:
-    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return sorted(name for name in names if name != MANIFEST)
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def _entry(path: Path) -> FileEntry:

@@ -128,11 +128,15 @@ class Vocabulary:
 
     def ids(self, numbers: ArrayLike) -> list[str]:
         """The ids of several numbers, all from 1 to `len(self)`. Raises IndexError otherwise."""
+        values: list[str] = self.column(numbers).to_pylist()
+        return values
+
+    def column(self, numbers: ArrayLike) -> pa.Array:
+        """The same as an Arrow array."""
         rows = np.asarray(numbers, np.int64) - 1
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"numbers must be from 1 to {len(self)}")
-        values: list[str] = self._ids.take(row_numbers(rows)).to_pylist()
-        return values
+        return self._ids.take(row_numbers(rows))
 
     def all_ids(self) -> list[str]:
         """The ids of all numbers, from 1 on."""

@@ -113,7 +113,10 @@ def _train_on_everything(to: Path, limit: list[str]) -> None:
 
 
 def _publish(to: Path, store: ReleaseStore) -> None:
+    import numpy as np
+
     from index.build import IndexOptions, build_from_export
+    from index.everyone import Everyone
     from index.publish import publish
     from index.recommender import open_release
 
@@ -123,9 +126,10 @@ def _publish(to: Path, store: ReleaseStore) -> None:
     with working("Checking and copying"):
         release = publish(to / "export", to / "index", store)
     out.print(f"Release {release.name}: index {index.kind}, recall@50 {index.recall_at_50:.4f} against exact search.")
-    lists = open_release(store.path(release.name), verify=False).recommend_all(LIST_LENGTH)
-    different = set().union(*(batch.column("item_id").to_pylist() for batch in lists))
-    out.print(f"The {LIST_LENGTH} best items of all users are {len(different):,} different ones.")
+    everyone = Everyone(open_release(store.path(release.name), verify=False))
+    (lists,) = everyone.parts([range(1, release.users + 1)], LIST_LENGTH)
+    different = np.count_nonzero(np.unique(lists.numbers))
+    out.print(f"The {LIST_LENGTH} best items of all users are {different:,} different ones.")
 
 
 def _free_port(host: str, port: int) -> int:

@@ -62,7 +62,8 @@ def _known(error: WatchnextError | OSError | ModuleNotFoundError) -> WatchnextEr
 
 
 def _interrupted(words: list[str]) -> str:
-    if words[:1] and words[0] in {"compare", "simulate", "study", "tune"}:
+    goes_on = words[:1] == ["recommend"] and "--all" in words
+    if goes_on or (words[:1] and words[0] in {"compare", "simulate", "study", "tune"}):
         return f"Interrupted. Go on with: watchnext {shlex.join(words)}"
     if words[:1] != ["train"]:
         return "Interrupted."

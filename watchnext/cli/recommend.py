@@ -1,8 +1,6 @@
-"""`watchnext recommend`: for one user on screen, or for all users as a Parquet file."""
+"""`watchnext recommend`: for one user on screen, or for all users as a folder of Parquet files."""
 
 import math
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +10,7 @@ from rich.table import Table
 
 from watchnext.cli.console import Json, out, progress, report
 from watchnext.errors import UsageError
-from watchnext.files import sync
-from watchnext.release import ReleaseStore
+from watchnext.release import ReleaseManifest, ReleaseStore
 
 if TYPE_CHECKING:
     from index.recommender import Recommendation, Recommender
@@ -23,8 +20,12 @@ def recommend(
     releases: Annotated[Path, typer.Argument(help="Folder of all releases.")] = Path("work/releases"),
     user: Annotated[str | None, typer.Option(help="Id of one user.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="For all users of the release.")] = False,
-    to: Annotated[Path | None, typer.Option(help="With --all: Parquet file to write.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="With --all: folder of Parquet files; older recommendations there are replaced."),
+    ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Candidates a user.")] = 20,
+    part_users: Annotated[int, typer.Option(min=1, help="With --all: users a file.")] = 1 << 14,
     category: Annotated[
         list[str] | None, typer.Option(help="Only items in this category; repeat it for: or in that.")
     ] = None,
@@ -36,16 +37,15 @@ def recommend(
     without: Annotated[list[str] | None, typer.Option(help="Not the item of this id; repeat it for more.")] = None,
     json_: Json = False,
 ) -> None:
-    """Recommend from the current release: to one user (--user), or to all users (--all --to FILE).
+    """Recommend from the current release: to one user (--user), or to all users (--all --to FOLDER).
 
+    Interrupted, the same command goes on where it was.
     Times are UTC unless they say otherwise, seconds are since 1970. Ids that no item has are ignored.
     """
     if everyone == (user is not None):
         raise UsageError("--user and --all", "both" if everyone else "neither", "Give exactly one of them.")
     if everyone != (to is not None):
-        raise UsageError("--to", to or "nothing", "Give --to FILE together with --all, and only then.")
-    if to is not None:
-        _check_target(to)
+        raise UsageError("--to", to or "nothing", "Give --to FOLDER together with --all, and only then.")
     from index.filters import ItemFilter
     from index.recommender import open_release
 
@@ -61,30 +61,12 @@ def recommend(
     if everyone and wanted != ItemFilter():
         raise UsageError("--all", "a choice of items", "Choose items for one user, with --user.")
     store = ReleaseStore(releases)
-    recommender = open_release(store.path(store.current()))
+    name = store.current()
+    recommender = open_release(store.path(name))
     if user is not None:
         _print(recommender.recommend(user, k, wanted), user, json_)
     elif to is not None:
-        rows = _write(recommender, to, k, json_)
-        facts = {"release": recommender.release, "users": recommender.export.manifest.users, "rows": rows}
-        report(json_, "Recommendations", facts, to)
-
-
-def _check_target(to: Path) -> None:
-    """Refuse to replace anything but an earlier file of recommendations."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from index.recommender import RECOMMENDATIONS
-
-    if to.suffix != ".parquet" or to.is_dir():
-        raise UsageError("--to", to, "Name a file that ends in .parquet.")
-    try:
-        ours = not to.exists() or pq.read_schema(to).equals(RECOMMENDATIONS)
-    except pa.ArrowInvalid:
-        ours = False
-    if not ours:
-        raise UsageError("--to", f"{to}, which holds no recommendations", "Name another file, or delete this one.")
+        _write(recommender, store.manifest(name), to, k, part_users, json_)
 
 
 def _seconds(option: str, text: str | None) -> int | None:
@@ -115,27 +97,13 @@ def _print(answer: "Recommendation", user: str, json_: bool) -> None:
     out.print(table)
 
 
-def _write(recommender: "Recommender", to: Path, k: int, json_: bool) -> int:
-    """Write Parquet so that the file is whole or not there; returns its number of rows."""
-    import pyarrow.parquet as pq
+def _write(
+    recommender: "Recommender", release: ReleaseManifest, to: Path, k: int, part_users: int, json_: bool
+) -> None:
+    from index.recommendations import recommend_all
 
-    from index.recommender import RECOMMENDATIONS
-
-    to.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")
-    os.close(handle)
-    temporary, rows, batch = Path(name), 0, 1024
-    users = recommender.export.manifest.users
-    try:
-        with progress(not json_) as bar, pq.ParquetWriter(temporary, RECOMMENDATIONS, compression="zstd") as writer:
-            task = bar.add_task("Recommending to users", total=users)
-            for record_batch in recommender.recommend_all(k, batch):
-                writer.write_batch(record_batch)
-                rows += record_batch.num_rows
-                bar.update(task, completed=min(users, bar.tasks[task].completed + batch))
-        temporary.chmod(0o644)
-        sync(temporary)
-        temporary.replace(to)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return rows
+    with progress(not json_) as bar:
+        task = bar.add_task("Recommending to users", total=release.users)
+        made = recommend_all(recommender, release, to, k, part_users, lambda users: bar.advance(task, users))
+    facts = {"release": release.name, "users": release.users, "rows": made.rows, "files": len(made.files)}
+    report(json_, "Recommendations", facts, to)
