@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import ExactIndex
-from index.interface import Bool, ItemIndex
+from index.batch import BLOCK_USERS, BatchSearch
+from index.interface import Bool, ItemIndex, trained_numbers
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
@@ -17,6 +17,7 @@ DEPTH = 50
 _TOLERANCE = 1e-5
 """Scores that differ by less than this share of the query's best are equal."""
 _AT_ONCE = 256
+_NOTHING = np.zeros(0, np.int32)
 _TURN = 20
 """Queries in a row: the cache then holds what one index needs."""
 
@@ -69,8 +70,11 @@ class Sample:
     @classmethod
     def of(cls, queries: Float32, item_vectors: Float32, k: int = DEPTH, allowed: Bool | None = None) -> Self:
         """Search exactly for `k` items for each query, among `allowed` [items + 1] if that is given."""
-        exact = ExactIndex(item_vectors).search(queries, k, allowed=allowed)[0]
-        return cls(queries, exact, item_vectors, allowed)
+        numbers = trained_numbers(item_vectors)
+        search = BatchSearch(item_vectors, numbers if allowed is None else numbers[allowed[numbers]])
+        blocks = (queries[start : start + BLOCK_USERS] for start in range(0, len(queries), BLOCK_USERS))
+        found = [search.search(block, k, _NOTHING, np.zeros(len(block) + 1, np.int64))[0] for block in blocks]
+        return cls(queries, np.concatenate(found), item_vectors, allowed)
 
     def recall(self, index: ItemIndex) -> tuple[float, float]:
         """The mean recall of an index and its standard error, over the queries."""
