@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ("build", "serve", "demo", "dev")
-LOCKS += ("benchmark-tfrs", "benchmark-sasrec", "benchmark-index.build", "benchmark-index")
+BENCHMARKS = ("benchmark-tfrs", "benchmark-sasrec", "benchmark-index.build", "benchmark-index")
+LOCKS = ("build", "serve", "demo", "dev", *BENCHMARKS)
 IMAGES = ("train", "serve")
 
 LOCKED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; [^#]+?)?(?: --hash=sha256:[0-9a-f]{64})+")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._rivals.search import K
+from benchmarks._rivals.search import MOST_EFFORT, K
 from benchmarks._rivals.tuned import tuned
 from benchmarks._rivals.vectors import Vectors
 from index.faiss_index import FaissIndex
@@ -22,8 +22,11 @@ from index.trial import Effort
 from watchnext.features import Float32
 
 SPACES: tuple[Space, ...] = ("dot", "l2", "cosine")
-FACTORS = (1, 2, 3, 4, 6, 8, 12, 16)
 _GROWTH = 1.08
+_STRIDE = 6
+"""So many efforts are passed over as long as the target is not reached."""
+_SLOW = 1.5
+"""Given up is what takes so many times as long as the fastest without reaching the target."""
 _KEPT = 5
 """So many of the fastest are measured once more, in turns with our choice."""
 
@@ -51,8 +54,8 @@ def compare(vectors: Vectors, targets: tuple[float, ...]) -> list[dict[str, Any]
     fastest: dict[float, list[tuple[float, FaissIndex]]] = {target: [] for target in targets}
     for built in _all(item_vectors, vectors):
         for target in targets:
-            enough = [(sample.microseconds(i)[0], i) for i in _enough(built, sample, target)]
-            best = sorted([*fastest[target], *enough], key=lambda each: each[0])
+            slow = _SLOW * (fastest[target][0][0] if fastest[target] else np.inf)
+            best = sorted([*fastest[target], *_enough(built, sample, target, slow)], key=lambda each: each[0])
             fastest[target] = best[:_KEPT]
     return [_row(vectors, target, choices[target], fastest[target], sample) for target in targets]
 
@@ -69,21 +72,40 @@ def _all(item_vectors: Float32, vectors: Vectors) -> Iterator[FaissIndex]:
         yield FaissIndex(made, item_vectors, numbers, kind)
 
 
-def _enough(index: FaissIndex, sample: Sample, target: float) -> Iterator[FaissIndex]:
-    """For each factor the index with the least effort that reaches the target for the queries that judge it."""
+def _enough(index: FaissIndex, sample: Sample, target: float, slow: float) -> Iterator[tuple[float, FaissIndex]]:
+    """For each factor the least effort that reaches the target for the judging queries, after its microseconds."""
     name = index.kind.effort
-    for factor in FACTORS:
-        least, most = (K * factor, 6000) if index.kind.is_graph else (1, max(1, index.kind.lists))
-        steps = int(np.log(most / least) / np.log(_GROWTH)) + 1 if name and most > least else 0
-        efforts = sorted({min(most, round(least * _GROWTH**step)) for step in range(steps + 1)})
-        low, high = 0, len(efforts)
-        while low < high:
-            middle = (low + high) // 2
-            search = {"k_factor": factor} | ({name: efforts[middle]} if name else {})
-            tried = index.tuned(Effort(search=search))
-            low, high = (low, middle) if sample.recall(tried)[0] >= target else (middle + 1, high)
-        if low < len(efforts):
-            yield index.tuned(Effort(search={"k_factor": factor} | ({name: efforts[low]} if name else {})))
+    for factor in _factors(index.kind):
+
+        def at(effort: int, factor: int = factor) -> FaissIndex:
+            return index.tuned(Effort(search={"k_factor": factor} | ({name: effort} if name else {})))
+
+        efforts = _efforts(index.kind, factor)
+        low, high = -1, 0
+        while sample.recall(at(efforts[high]))[0] < target:
+            low, high = high, min(high + _STRIDE, len(efforts) - 1)
+            if low == high or sample.microseconds(at(efforts[low]))[0] > slow:
+                break
+        else:
+            while high - low > 1:
+                middle = (low + high) // 2
+                enough = sample.recall(at(efforts[middle]))[0] >= target
+                low, high = (low, middle) if enough else (middle, high)
+            yield sample.microseconds(at(efforts[high]))[0], at(efforts[high])
+
+
+def _factors(kind: Kind) -> tuple[int, ...]:
+    """How many times the candidates are scored again; where FAISS's order is nearly right, more is of no use."""
+    if kind.space == "cosine" or "PQ" in kind.factory or "RaBitQ" in kind.factory:
+        return (1, 2, 3, 4, 6, 8, 12, 16)
+    return (1, 2, 3) if kind.factory.endswith("SQ8") else (1,)
+
+
+def _efforts(kind: Kind, factor: int) -> list[int]:
+    """Rising; one of no meaning for kinds without."""
+    least, most = (K * factor, MOST_EFFORT) if kind.is_graph else (1, max(1, kind.lists))
+    steps = int(np.log(most / least) / np.log(_GROWTH))
+    return sorted({round(least * _GROWTH**step) for step in range(steps + 1)} | {most})
 
 
 def _row(
