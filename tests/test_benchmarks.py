@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import batch, index_memory
-from benchmarks._rivals import contest, environment, words, words_gensim, words_ours
+from benchmarks import batch, index, index_memory
+from benchmarks._rivals import contest, environment, graphs, words, words_gensim, words_ours
 from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, groups, ratio, speed
 from benchmarks._rivals.judged import ListScorer
 from benchmarks._rivals.products import products
 from benchmarks._rivals.program import Task, steps_within
+from benchmarks._rivals.search import Judge as SearchJudge
+from benchmarks._rivals.search import SearchTask, all_efforts
+from benchmarks._rivals.vectors import least_of_best, synthetic
 from benchmarks._rivals.world import World, examples, make
 from benchmarks.batch import BareProduct
 from benchmarks.sasrec import best, equal_accuracy, until
@@ -27,7 +30,8 @@ from evaluation.metrics import by_user
 from evaluation.ranking import rank
 from evaluation.word_files import read_pairs
 from watchnext.errors import UsageError
-from watchnext.histories import Histories
+from watchnext.features import Float32
+from watchnext.histories import Histories, Int32
 from watchnext.split import split
 
 SYSTEM = System("some", "item2vec", "", tables=2)
@@ -267,3 +271,63 @@ def test_recommending_to_all_is_measured_beside_the_product_and_faiss(monkeypatc
     assert found["whole_over_product_cpu"] > 0
     assert found["faiss_over_product_cpu"] > 0
     assert 1 < found["bytes_a_row"] < 40
+
+
+class Growing:
+    """Finds one more of the best items with every twenty of its effort."""
+
+    def __init__(self, folder: Path) -> None:
+        scores = np.load(folder / "judged.npy") @ np.load(folder / "vectors.npy").T
+        scores[:, 0] = -np.inf
+        self.best, self.asked, self.effort = np.argsort(-scores, axis=1)[:, :50], np.load(folder / "judged.npy"), 0
+
+    def use(self, effort: int) -> None:
+        self.effort = effort
+
+    def search(self, queries: Float32) -> Int32:
+        row = int(np.flatnonzero((self.asked == queries[0]).all(axis=1))[0])
+        return np.where(np.arange(50) < self.effort // 20, self.best[row], 0)[None].astype(np.int32)
+
+    def size(self, path: Path) -> int:
+        return 0
+
+
+def test_the_least_effort_that_reaches_a_recall_is_found(tmp_path: Path) -> None:
+    vectors = synthetic(2000, tmp_path, judged=20, known=5)
+    assert (vectors.items, vectors.dim, vectors.name) == (2000, 64, "synthetic 2,000")
+    judge, searcher = SearchJudge(tmp_path), Growing(tmp_path)
+    for target, least in ((0.9, 900), (0.5, 500)):
+        effort = judge.least_effort(searcher, target, all_efforts())
+        assert effort == min(effort for effort in all_efforts() if effort >= least)
+        searcher.use(effort)
+        assert judge.recall(searcher)[0] == pytest.approx(effort // 20 / 50)
+        assert judge.recall(searcher)[1] == pytest.approx(0, abs=1e-9)
+    assert judge.least_effort(searcher, 1.1, all_efforts()) == all_efforts()[-1]
+    assert all_efforts()[:4] == [50, 55, 61, 67]
+
+
+def test_made_up_vectors_have_lengths_that_differ_and_users_apart(tmp_path: Path) -> None:
+    synthetic(5000, tmp_path, judged=30, known=70)
+    lengths = np.linalg.norm(np.load(tmp_path / "vectors.npy"), axis=1)
+    assert lengths[0] == 0
+    assert np.log(lengths[1:]).std() == pytest.approx(0.5, abs=0.03)
+    judged, known = (np.load(tmp_path / f"{name}.npy") for name in ("judged", "known"))
+    assert (judged.shape, known.shape) == ((30, 64), (70, 64))
+    assert len(np.unique(np.concatenate([judged, known]), axis=0)) == 100
+
+
+def test_the_score_of_the_fiftieth_is_what_an_item_needs() -> None:
+    vectors = np.arange(201, dtype=np.float32)[:, None]
+    np.testing.assert_allclose(least_of_best(vectors, np.array([[1], [-1]], np.float32)), [151, -50], rtol=1e-4)
+
+
+def test_exact_search_is_judged_right_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = synthetic(1000, tmp_path, judged=10, known=5)
+    task = SearchTask(1000, "faiss Flat", folder=str(tmp_path), targets=index.TARGETS)
+    entry = Entry(index.EXACT, task, rounds=[graphs.prepare(task)()])
+    absent = Entry(index.OURS, task, skipped="needs about 99 GiB")
+    rows = index.report(vectors, [absent, entry])
+    assert [row["recall"] for row in rows[1::2]] == [1, 1]
+    assert rows[1]["index_mib"] == pytest.approx(1000 * 64 * 4 / 2**20, rel=0.01)
+    assert rows[1]["microseconds"] > 0
+    assert "ours           needs about 99 GiB" in capsys.readouterr().out

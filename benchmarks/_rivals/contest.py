@@ -132,12 +132,23 @@ def groups(entries: Sequence[Entry], limit_gib: float) -> list[list[Entry]]:
     return [[entry] for entry in entries]
 
 
-def compete(entries: Sequence[Entry], rounds: int, limit_gib: float) -> None:
-    """Run all entries that are not skipped, taking turns; figures go into the entries."""
+def compete(entries: Sequence[Entry], rounds: int, limit_gib: float, one_by_one: bool = False) -> None:
+    """Run all entries that are not skipped, taking turns; figures go into the entries.
+
+    Args:
+        entries: who competes.
+        rounds: that each measures.
+        limit_gib: memory for all.
+        one_by_one: whether each becomes ready before the next starts, since that, too, is measured.
+    """
     for group in groups([entry for entry in entries if not entry.skipped], limit_gib):
-        contestants = [Contestant(entry) for entry in group]
+        contestants: list[Contestant] = []
         try:
-            for contestant in contestants:
+            for entry in group:
+                contestants.append(Contestant(entry))
+                if one_by_one:
+                    contestants[-1].wait_until_ready()
+            for contestant in contestants if not one_by_one else ():
                 contestant.wait_until_ready()
             for _ in range(rounds):
                 for contestant in contestants:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Figures = dict[str, float]
@@ -66,6 +67,10 @@ class Timer:
 
 def peak_gib() -> float:
     """The most memory that this process has held at once."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux counts a process's memory before it became this program as its own
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 2**20
     unit = 2**30 if sys.platform == "darwin" else 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
@@ -100,18 +105,19 @@ def rounds(task: Task, fit: Callable[[int], int]) -> Callable[[], Figures]:
     return measure
 
 
-def compete(prepare: Callable[[Task], Callable[[], Figures]]) -> None:
+def compete(prepare: Callable[[Any], Callable[[], Figures]], kind: type[Task] = Task) -> None:
     """Run the program: the task is its argument, a line on standard input asks for a round.
 
     Args:
         prepare: makes everything ready, compiles and warms up; what it returns measures one round: `examples` trained
             on, `seconds` and `cpu_seconds` taken, and whatever else the program knows.
+        kind: of the task.
 
     Answers with a line of JSON each. What libraries print goes to standard error.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    measure = prepare(Task(**json.loads(sys.argv[1])))
+    measure = prepare(kind(**json.loads(sys.argv[1])))
 
     def answer(figures: dict[str, Any]) -> None:
         answers.write(json.dumps({**figures, "peak_gib": peak_gib()}) + "\n")
