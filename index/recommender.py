@@ -71,7 +71,7 @@ class Recommender:
         self.filters = filters or Filters.of(export.catalogue, export.items)
         self.denied = denied
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
-        self._popular = MostWatched(export.item_counts)
+        self._popular = MostWatched(export.item_counts, export.withdrawn)
 
     def recommend(self, user_id: str, k: int, wanted: ItemFilter | None = None) -> Recommendation:
         """The `k` best items for a user, without those already watched.
