@@ -115,7 +115,7 @@ def test_withdrawn_items_are_in_no_answer(store: ReleaseStore) -> None:
         assert [c.id for c in neighbours.similar(6, 3, "cosine", which)] == ["i2", "i4", "i10"]
         assert [c.id for c in neighbours.analogy([5], [2], 3, "dot", which)] == ["i7", "i9", "i11"]
         assert not neighbours.has_vector(8, which)
-        with pytest.raises(UsageError, match="'i8': got no vector.*withdrawn"):
+        with pytest.raises(UsageError, match=r"'i8': got no vector.*withdrawn"):
             neighbours.similar(8, 3, "cosine", which)
 
 
