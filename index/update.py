@@ -19,7 +19,7 @@ from watchnext.release import EXPORT, INDEX, ReleaseManifest, ReleaseStore
 from watchnext.update import VOCABULARY, ItemUpdate, write_update
 from watchnext.vocabulary import Vocabulary
 
-MANY_FRESH = 5_000
+MANY_FRESH = 1_000
 """So many items more are scored with each query before anybody is told to build the index again."""
 
 
@@ -73,13 +73,12 @@ def update(
         change = ItemUpdate.of(export, changes, list(dict.fromkeys(withdraw)))
         made = release(store, name, partial(_write, before, export, change), before.name)
     fresh = len(np.load(store.path(made.name) / INDEX / FRESH_FILE, mmap_mode="r"))
-    effort = IndexManifest.read(before / INDEX).effort
+    effort = IndexManifest.read(store.path(made.name) / INDEX).effort
+    restored = len(np.intersect1d(change.vectors, export.withdrawn))
     return Updated(
         manifest=made,
         new=change.new,
-        replaced=len(change.vectors)
-        - change.new
-        - (restored := len(np.intersect1d(change.vectors, export.withdrawn))),
+        replaced=len(change.vectors) - change.new - restored,
         withdrawn=len(change.withdraw),
         restored=restored,
         fresh=fresh,

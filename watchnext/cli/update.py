@@ -54,7 +54,8 @@ def update(
     elif done.rebuild:
         err.print(
             f"{done.fresh:,} items are scored with every query beside the index, which takes longer than the index "
-            f"does. Build it again: watchnext index {folder / EXPORT}, then watchnext publish {folder / EXPORT}.",
+            f"does. Build it again: watchnext index {folder / EXPORT} --to work/index, then "
+            f"watchnext publish {folder / EXPORT} work/index --to {releases}.",
             markup=False,
             soft_wrap=True,
         )
