@@ -120,10 +120,10 @@ def measure(job: Callable[[], object], folder: Path) -> Cost:
     """What a job cost that wrote a folder."""
     wall, cpu = time.perf_counter(), time.process_time()
     job()
-    seconds = time.perf_counter() - wall, time.process_time() - cpu
+    seconds, spent = time.perf_counter() - wall, time.process_time() - cpu
     files = (path.stat() for path in folder.rglob("*") if path.is_file())
     own = sum(file.st_size for file in files if file.st_nlink == 1)
-    return Cost(*(round(value, 2) for value in seconds), round(own / 1e6, 1))
+    return Cost(round(seconds, 2), round(spent, 2), round(own / 1e6, 1))
 
 
 if __name__ == "__main__":

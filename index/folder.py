@@ -100,7 +100,10 @@ def save_changed(
         item_vectors_sha256: of the export's `item_vectors.npy`.
     """
     about = IndexManifest.read(old)
-    found = np.setdiff1d(np.load(old / NUMBERS_FILE), changes.withdrawn)
+    found = np.zeros(items + 1, bool)
+    found[np.load(old / NUMBERS_FILE)] = True
+    found[changes.withdrawn] = False
+    found[changes.fresh] = True
     for name, numbers in zip((FRESH_FILE, WITHDRAWN_FILE), changes, strict=True):
         np.save(folder / name, numbers)
     if filters is not None:
@@ -111,7 +114,7 @@ def save_changed(
     fields = about.model_dump(exclude={"created", "files"})
     fields |= {
         "items": items,
-        "indexed": len(np.union1d(found, changes.fresh)),
+        "indexed": int(np.count_nonzero(found)),
         "item_vectors_sha256": item_vectors_sha256,
     }
     return IndexManifest.seal(folder, shared, **fields)

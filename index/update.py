@@ -97,7 +97,7 @@ def _write(before: Path, export: Export, change: ItemUpdate, folder: Path) -> di
     fresh, indexed = (np.load(before / INDEX / name) for name in (FRESH_FILE, NUMBERS_FILE))
     changes = Changes(
         fresh=np.setdiff1d(np.union1d(fresh, change.vectors), change.withdrawn).astype(np.int32),
-        withdrawn=np.intersect1d(change.withdrawn, indexed).astype(np.int32),
+        withdrawn=change.withdrawn[np.isin(change.withdrawn, indexed)],
     )
     checksum = about.files["item_vectors.npy"].sha256
     index = save_changed(before / INDEX, changes, filters, folder / INDEX, about.items, checksum)

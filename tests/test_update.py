@@ -154,7 +154,7 @@ def test_updates_add_up(store: ReleaseStore) -> None:
 
 
 def test_facts_change_and_null_keeps_them(tmp_path: Path) -> None:
-    known = [["Heat", ["crime", "drama"], 100], ["Casino", None, None], [None, None, None]]
+    known: list[list[Any]] = [["Heat", ["crime", "drama"], 100], ["Casino", None, None], [None, None, None]]
     columns = [[None] + [row[n] for row in known] for n in range(3)]
     world = replace(random_export(3, 2, dim=4), catalogue=Catalogue(pa.table(columns, schema=ITEM_SCHEMA)))
     store = write_release(world, tmp_path)[0]

@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     """Every other file of the folder, by its path relative to it."""
 
     @classmethod
-    def seal(cls, folder: Path, known: Mapping[str, FileEntry] | None = None, **fields: object) -> Self:
+    def seal(cls, folder: Path, known: Mapping[str, FileEntry] | None = None, /, **fields: object) -> Self:
         """Take the checksums of all files in `folder`, write `manifest.json` beside them, return it.
 
         Args:

@@ -193,10 +193,8 @@ def _uploaded(column: pa.Array) -> pa.Array:
     """[items] seconds since 1970, rounded down."""
     types, type_ = pa.types, column.type
     if types.is_timestamp(type_) or types.is_date(type_):
-        whole = pc.floor_temporal(
-            column.cast(pa.timestamp("ns" if types.is_timestamp(type_) else "s")), unit="second"
-        )
-        return whole.cast(pa.timestamp("s")).cast(pa.int64())
+        moments = column.cast(pa.timestamp(type_.unit if types.is_timestamp(type_) else "s"))  # in UTC
+        return pc.floor_temporal(moments, unit="second").cast(pa.timestamp("s")).cast(pa.int64())
     if types.is_floating(type_):
         column = pc.floor(column).cast(pa.int64())
     elif not (types.is_integer(type_) or types.is_null(type_)):

@@ -133,7 +133,7 @@ def write_update(export: Export, folder: Path, update: ItemUpdate, target: Path)
     return ExportManifest.seal(target, shared, **{**fields, "items": items})
 
 
-def _grown(table: NDArray[Any], rows: int, path: Path) -> NDArray[Any]:
+def _grown(table: NDArray[Any], rows: int, path: Path) -> np.memmap[Any, Any]:
     """A table in a new file, memory-mapped, with rows of zeros added up to `rows`."""
     grown = open_memmap(path, "w+", table.dtype, (rows, *table.shape[1:]))
     grown[: len(table)] = table
