@@ -11,14 +11,16 @@ manifest.json   search parameters, what was tried and measured, checksums
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from index.faiss_index import FaissIndex
+import numpy as np
+
+from index.faiss_index import FRESH_FILE, NUMBERS_FILE, WITHDRAWN_FILE, Changes, FaissIndex
 from index.filters import Filters
 from index.kinds import Kind
 from index.spaces import Space
 from index.trial import Effort, Trial
 from watchnext.errors import CorruptError
 from watchnext.features import Float32
-from watchnext.files import Manifest, atomic_folder
+from watchnext.files import Manifest, atomic_folder, share
 
 
 class IndexManifest(Manifest):
@@ -82,6 +84,40 @@ def save_index(index: FaissIndex, filters: Filters, folder: Path, **about: objec
             indexed=len(index),
             **about,
         )
+
+
+def save_changed(
+    old: Path, changes: Changes, filters: Filters | None, folder: Path, items: int, item_vectors_sha256: str
+) -> IndexManifest:
+    """Write an index with other changes since it was built into a new folder, sharing FAISS's part of the old one.
+
+    Args:
+        old: folder of the index, whose checksums the caller has compared.
+        changes: all since the index was built.
+        filters: others than the old ones; None keeps these.
+        folder: an existing, empty one.
+        items: in the export's vocabulary.
+        item_vectors_sha256: of the export's `item_vectors.npy`.
+    """
+    about = IndexManifest.read(old)
+    found = np.zeros(items + 1, bool)
+    found[np.load(old / NUMBERS_FILE)] = True
+    found[changes.withdrawn] = False
+    found[changes.fresh] = True
+    for name, numbers in zip((FRESH_FILE, WITHDRAWN_FILE), changes, strict=True):
+        np.save(folder / name, numbers)
+    if filters is not None:
+        filters.save(folder)
+    shared = {name: entry for name, entry in about.files.items() if not (folder / name.split("/")[0]).exists()}
+    for name in shared:
+        share(old / name, folder / name)
+    fields = about.model_dump(exclude={"created", "files"})
+    fields |= {
+        "items": items,
+        "indexed": int(np.count_nonzero(found)),
+        "item_vectors_sha256": item_vectors_sha256,
+    }
+    return IndexManifest.seal(folder, shared, **fields)
 
 
 def open_index(folder: Path, item_vectors: Float32, verify: bool = True) -> FaissIndex:

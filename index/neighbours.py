@@ -16,6 +16,7 @@ from index.interface import NO_SCORE
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
+from watchnext.histories import Int32
 
 Measure = Literal["cosine", "dot", "euclidean"]
 VectorsName = Literal["item", "watched"]
@@ -38,7 +39,8 @@ class Neighbours:
         dot        x . q               largest first, so that long vectors come before short ones
         euclidean  |x - q|             smallest first: a distance
 
-    Equal scores are ordered by item number. Items whose vector is zero (never trained) are not found.
+    Equal scores are ordered by item number. Items whose vector is zero (never trained) are not found, nor are
+    withdrawn ones.
 
     Args:
         export: its vectors may be memory-mapped; they are read where they lie. The lengths of all vectors are taken
@@ -49,12 +51,12 @@ class Neighbours:
     def __init__(self, export: Export, denied: DeniedItems | None = None) -> None:
         self.export, self._denied = export, denied
         self._tables = {
-            "item": _Table("item_vectors", export.item_vectors),
-            "watched": _Table("watched_vectors", export.watched_vectors),
+            "item": _Table("item_vectors", export.item_vectors, export.withdrawn),
+            "watched": _Table("watched_vectors", export.watched_vectors, export.withdrawn),
         }
 
     def has_vector(self, number: int, vectors: VectorsName = "item") -> bool:
-        """Whether an item can be asked for: its vector is not zero."""
+        """Whether an item can be asked for: its vector is not zero, and it is not withdrawn."""
         return bool(self._tables[vectors].lengths[number])
 
     def similar(
@@ -105,9 +107,8 @@ class Neighbours:
         table, asked = self._tables[vectors], [*positive, *negative]
         for number, id_ in zip(asked, self.export.items.ids(asked), strict=True):
             if not table.lengths[number]:
-                raise UsageError(
-                    f"item {id_!r}", "no vector: training has not seen it", "Ask for an item that was watched."
-                )
+                got = "no vector: training has not seen it, or it is withdrawn"
+                raise UsageError(f"item {id_!r}", got, "Ask for an item that was watched.")
         signs = np.repeat([1.0, -1.0], [len(positive), len(negative)])
         scores = table.scores(_query(table.rows[asked], signs, measure), measure)
         scores[asked] = NO_SCORE
@@ -131,18 +132,19 @@ def _query(terms: Float32, signs: np.ndarray[tuple[int], np.dtype[np.float64]], 
 
 
 class _Table:
-    """One table of vectors, `rows` [items + 1, dim]."""
+    """One table of vectors, `rows` [items + 1, dim], without those of `withdrawn` items."""
 
-    def __init__(self, name: str, rows: Float32) -> None:
+    def __init__(self, name: str, rows: Float32, withdrawn: Int32) -> None:
         self.name, self.rows = name, np.asarray(rows)  # a view: slices of a memmap are slow to take
+        self._withdrawn = withdrawn
 
     @cached_property
     def lengths(self) -> Float32:
-        """[items + 1] lengths; 0 for row 0. Two threads that ask first at once both compute the same."""
+        """[items + 1] lengths; 0 for row 0 and withdrawn items. Two threads that ask first compute the same."""
         lengths: Float32 = np.sqrt(np.einsum("nd,nd->n", self.rows, self.rows, dtype=np.float64)).astype(np.float32)
         if not np.isfinite(lengths).all():
             raise CorruptError(self.name, "a value that is not finite", "Train again, with a smaller learning rate.")
-        lengths[0] = 0
+        lengths[0] = lengths[self._withdrawn] = 0
         return lengths
 
     def scores(self, query: Float32, measure: Measure) -> Float32:

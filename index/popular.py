@@ -15,19 +15,24 @@ class MostWatched:
 
     Args:
         counts: [items + 1] watches of each item.
+        withdrawn: numbers of items that are never found; None: of none.
 
     >>> popular = MostWatched(np.array([0, 1, 5, 2]))
     >>> popular.search(k=2, exclude=np.array([3], np.int32))[1].tolist()
     [2, 1]
     """
 
-    def __init__(self, counts: Int64) -> None:
-        counts = np.asarray(counts)[1:]
-        order = np.argsort(-counts, kind="stable")
-        self._numbers = (order + 1).astype(np.int32)  # [items] most watched first
-        self._scores: Float32 = (counts[order] / max(1, counts.sum())).astype(np.float32)  # [items] falling
-        self._places = np.zeros(len(counts) + 1, np.int32)  # [items + 1] where in `numbers` an item is
-        self._places[self._numbers] = np.arange(len(counts), dtype=np.int32)
+    def __init__(self, counts: Int64, withdrawn: Int32 | None = None) -> None:
+        counts = np.asarray(counts)
+        there = np.ones(len(counts), bool)
+        there[0] = False
+        if withdrawn is not None:
+            there[withdrawn] = False
+        numbers = np.flatnonzero(there).astype(np.int32)
+        self._numbers = numbers[np.argsort(-counts[numbers], kind="stable")]  # [found items] most watched first
+        self._scores: Float32 = (counts[self._numbers] / max(1, counts[1:].sum())).astype(np.float32)
+        self._places = np.full(len(counts), -1, np.int32)  # [items + 1] where in `numbers` an item is; -1: nowhere
+        self._places[self._numbers] = np.arange(len(numbers), dtype=np.int32)
 
     def search(self, k: int, exclude: Int32, allowed: Bool | None = None) -> tuple[Float32, Int32]:
         """The `k` most watched items, or all that are left.
@@ -52,4 +57,5 @@ class MostWatched:
         if len(near) == count or _STRETCH * count >= len(self._numbers):
             return near
         places = self._places[np.flatnonzero(allowed)]
+        places = places[places >= 0]
         return np.sort(np.partition(places, count)[:count] if len(places) > count else places)

@@ -2,9 +2,10 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from index.recall import DEPTH, recall
 from index.recommender import Recommender
 from watchnext.denied import DENIED
 from watchnext.errors import ReleaseRefusedError, UsageError, WatchnextError
-from watchnext.export import Export
+from watchnext.export import Export, ExportManifest
 from watchnext.features import Float32
-from watchnext.files import MANIFEST, Manifest, atomic_folder
+from watchnext.files import MANIFEST, FileEntry, Manifest, atomic_folder
 from watchnext.release import CURRENT, EXPORT, INDEX, ReleaseManifest, ReleaseStore
 
 SMOKE_USERS = 100
@@ -41,57 +42,84 @@ def publish(export_folder: Path, index_folder: Path, store: ReleaseStore, name: 
     hidden folder that nothing reads and the next publication deletes.
     """
     store.root.mkdir(parents=True, exist_ok=True)
-    with _alone(store.root):
-        name = _free_name(store, name)
-        try:
-            manifest = _write(export_folder, index_folder, store, name)
-        except WatchnextError as error:
-            raise ReleaseRefusedError(error.argument, error.got, error.cure) from error
-        except OSError as error:
-            raise ReleaseRefusedError(
-                str(error.filename), error.strerror, "Mend that, then publish again."
-            ) from error
-        store.make_current(name)
+    with alone(store):
+        return release(store, free_name(store, name), partial(_copies, export_folder, index_folder))
+
+
+def release(
+    store: ReleaseStore, name: str, write: Callable[[Path], dict[str, FileEntry]], updated_from: str | None = None
+) -> ReleaseManifest:
+    """Have a release written, check it, and make it the current one, all while the caller holds `alone`.
+
+    Args:
+        store: where releases lie.
+        name: what `free_name` gave.
+        write: fills an empty folder with an export and an index; returns the checksums that it knows.
+        updated_from: see `ReleaseManifest`.
+
+    Raises ReleaseRefusedError with the reason where anything is wrong; the current release then stays.
+    """
+    try:
+        with atomic_folder(store.root / name, ReleaseManifest) as folder:
+            known = write(folder)
+            manifest = _checked(folder, name, known, updated_from)
+    except WatchnextError as error:
+        raise ReleaseRefusedError(error.argument, error.got, error.cure) from error
+    except OSError as error:
+        raise ReleaseRefusedError(str(error.filename), error.strerror, "Mend that, then publish again.") from error
+    store.make_current(name)
     return manifest
 
 
-def _write(export_folder: Path, index_folder: Path, store: ReleaseStore, name: str) -> ReleaseManifest:
+def _copies(export_folder: Path, index_folder: Path, folder: Path) -> dict[str, FileEntry]:
     export, about = Export.open(export_folder), IndexManifest.read(index_folder)
     about.verify(index_folder)
     _check_match(export, about, index_folder)
     _check_values(export, export_folder)
-    with atomic_folder(store.root / name, ReleaseManifest) as temporary:
-        _copy(export_folder, temporary / EXPORT, export.manifest)
-        _copy(index_folder, temporary / INDEX, about)
-        copied = Export.open(temporary / EXPORT, verify=False)
-        filters = Filters.open(temporary / INDEX, copied.items)
-        index = open_index(temporary / INDEX, copied.item_vectors, verify=False)
-        recommender = Recommender(copied, index, name, filters)
-        _smoke(recommender, about.recall_at_50)
-        return ReleaseManifest.seal(
-            temporary,
-            name=name,
-            items=export.manifest.items,
-            users=export.manifest.users,
-            dim=export.manifest.dim,
-            index=recommender.index.describe(),
-            recall_at_50=about.recall_at_50,
-            metrics=export.manifest.metrics,
-        )
+    _copy(export_folder, folder / EXPORT, export.manifest)
+    _copy(index_folder, folder / INDEX, about)
+    return entries_of(export.manifest, about)
+
+
+def entries_of(export: ExportManifest, index: IndexManifest) -> dict[str, FileEntry]:
+    """The checksums of an export and an index by their names in a release."""
+    parts = {EXPORT: export.files, INDEX: index.files}
+    return {f"{folder}/{name}": entry for folder, files in parts.items() for name, entry in files.items()}
+
+
+def _checked(folder: Path, name: str, known: dict[str, FileEntry], updated_from: str | None) -> ReleaseManifest:
+    """Ask a release for some users, then write its manifest."""
+    export, about = Export.open(folder / EXPORT, verify=False), IndexManifest.read(folder / INDEX)
+    index = open_index(folder / INDEX, export.item_vectors, verify=False)
+    recommender = Recommender(export, index, name, Filters.open(folder / INDEX, export.items))
+    _smoke(recommender, about.recall_at_50)
+    return ReleaseManifest.seal(
+        folder,
+        known,
+        name=name,
+        items=export.manifest.items,
+        users=export.manifest.users,
+        dim=export.manifest.dim,
+        index=recommender.index.describe(),
+        recall_at_50=about.recall_at_50,
+        metrics=export.manifest.metrics,
+        updated_from=updated_from,
+    )
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(store: ReleaseStore) -> Iterator[None]:
     """Hold the store's lock, which the system frees when the process dies, and clear what killed processes left."""
-    with (root / ".lock").open("w") as lock:
+    with (store.root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for folder in root.glob(".*.*/"):
+        for folder in store.root.glob(".*.*/"):
             if {path.name for path in folder.iterdir()} <= {EXPORT, INDEX, MANIFEST}:
                 shutil.rmtree(folder, ignore_errors=True)
         yield
 
 
-def _free_name(store: ReleaseStore, name: str | None) -> str:
+def free_name(store: ReleaseStore, name: str | None) -> str:
+    """The name of a new release: the given one, or the time. Raises UsageError if it is taken or impossible."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     if name is None:
         names = (stamp if n == 1 else f"{stamp}-{n}" for n in range(1, 1000))
@@ -153,7 +181,7 @@ def _smoke(recommender: Recommender, promised: float) -> None:
     export = recommender.export
     users = [user for user in _draw(export.manifest.users) if recommender.knows(user)]
     if not export.manifest.items or not recommender.recommend("", 1).candidates:
-        raise ReleaseRefusedError("release", "no item to recommend", "Train on a corpus with items.")
+        raise ReleaseRefusedError("release", "no item to recommend", "Train on a corpus with items, and leave some.")
     if not users:
         return
     vectors = np.asarray(export.user_vectors)[users]
@@ -170,6 +198,8 @@ def _smoke(recommender: Recommender, promised: float) -> None:
             _refuse(id_, "scores that are not finite or do not fall")
         if np.isin(numbers, watched[row]).any() or len(set(numbers)) != len(numbers):
             _refuse(id_, "an item that was watched already or comes twice")
+        if np.isin(numbers, export.withdrawn).any():
+            _refuse(id_, "an item that is withdrawn")
         found[row, : len(numbers)] = numbers
     reached = recall(found, exact, vectors, export.item_vectors)
     if reached < promised - RECALL_MARGIN:

@@ -57,7 +57,7 @@ class Recommender:
         self.filters = filters or Filters.of(export.catalogue, export.items)
         self.denied = denied
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
-        self.popular = MostWatched(export.item_counts)
+        self.popular = MostWatched(export.item_counts, export.withdrawn)
 
     def recommend(self, user_id: str, k: int, wanted: ItemFilter | None = None) -> Recommendation:
         """The `k` best items for a user, without those already watched.

@@ -122,11 +122,13 @@ class WarmStart:
         old = self.export
         items = old_numbers(self.items, old.items)
         items[old.item_counts[items] == 0] = 0  # never trained: as good as new
+        items[np.isin(items, old.withdrawn)] = 0  # their item vectors are gone
         rows = dict.fromkeys((ITEM, f"{TABLE}watched", f"{TABLE}item_bias"), items)
         if old.search_tokens is not None and self.tokens is not None:
             rows[f"{TABLE}search"] = old_numbers(self.tokens, old.search_tokens)
         before, now = old.manifest.features, network.features
-        bags = item_bags(old.manifest.model, old.catalogue.table, before.window_end)
+        catalogue = old.trained_catalogue or old.catalogue
+        bags = item_bags(old.manifest.model, catalogue.table, before.window_end)
         if bags is not None and network.bags is not None:
             features = old_numbers(network.bags.vocabulary, bags.vocabulary)
             rows |= {f"{TABLE}{name}{FEATURES}": features for name in ("item", "watched")}

@@ -91,7 +91,7 @@ def _numbers(neighbours: Neighbours, terms: Sequence[tuple[str, str]], vectors: 
         if not number:
             errors.append(ParameterError(parameter=parameter, got=id_, problem=f"No item has the id {id_!r}"))
         elif not neighbours.has_vector(number, vectors):
-            unseen = f"Item {id_!r} has no vector, since training has not seen it"
+            unseen = f"Item {id_!r} has no vector: training has not seen it, or it is withdrawn"
             errors.append(ParameterError(parameter=parameter, got=id_, problem=unseen))
     if errors:
         raise NotFoundError(errors)

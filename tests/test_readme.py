@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from watchnext.config import ModelConfig
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -61,6 +63,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "watches.csv").write_text("\n".join(rows) + "\n")
     titles = [f'{i},"{title}"' for i, title in enumerate(TITLES)]
     (folder / "items.csv").write_text("\n".join(["item,title", *titles]) + "\n")
+    new = {"item_id": "new", "title": "New", "vector": [1.0] * ModelConfig().dim}
+    (folder / "new.jsonl").write_text(json.dumps(new) + "\n")
     return folder
 
 

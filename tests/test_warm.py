@@ -1,5 +1,6 @@
 """A warm start keeps what both vocabularies know, wherever it stands, and nothing else."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +30,11 @@ from watchnext.export import OPTIMIZER, Export, open_optimizer, write_export
 from watchnext.features import FeatureSpec, UserContext
 from watchnext.histories import Histories
 from watchnext.inputs import UserInputs
+from watchnext.item_changes import read_changes
 from watchnext.item_features import item_bags
 from watchnext.presets import changed, preset
 from watchnext.release import export_in
+from watchnext.update import ItemUpdate, write_update
 from watchnext.vocabulary import Vocabulary
 
 OLD_ITEMS, NEW_ITEMS = ["a", "b", "c", "d"], ["d", "new", "a", "c", "b"]
@@ -201,14 +204,26 @@ def test_a_warm_start_on_the_same_log_goes_on_as_if_nothing_had_been(
         optimizer=beside_export(whole.arrays(), config),
     )
     write_export(export, tmp_path / "export")
-    warm.set_arrays(WarmStart.open(tmp_path / "export", export.items, None).state(warm))
-    before, after = whole.arrays(), warm.arrays()
-    assert before.keys() == after.keys()
-    assert [name for name, value in before.items() if not np.array_equal(value, after[name])] == []
+    update_items(tmp_path / "export", tmp_path / "updated")
+    for start in ("updated", "export"):
+        warm.set_arrays(WarmStart.open(tmp_path / start, export.items, None).state(warm))
+        before, after = whole.arrays(), warm.arrays()
+        assert before.keys() == after.keys()
+        assert [name for name, value in before.items() if not np.array_equal(value, after[name])] == []
     epoch(whole, 1)
     epoch(warm, 1)
     before, after = whole.arrays(), warm.arrays()
     assert [name for name, value in before.items() if not np.allclose(value, after[name], atol=1e-6)] == []
+
+
+def update_items(folder: Path, target: Path) -> None:
+    """Make an export of another one with a new item and other titles."""
+    export, items = Export.open(folder), target.with_suffix(".jsonl")
+    rows: list[dict[str, object]] = [{"item_id": id_, "title": "Another name"} for id_ in export.items.all_ids()]
+    rows.append({"item_id": "new", "vector": [1] * export.manifest.dim, "title": "Another name"})
+    items.write_text("\n".join(map(json.dumps, rows)))
+    target.mkdir()
+    write_update(export, folder, ItemUpdate.of(export, read_changes(items, export.manifest.dim), []), target)
 
 
 @pytest.mark.parametrize(("optimizer", "width"), [("adam", 8), ("rowwise_adam", 1), ("adagrad", 8)])

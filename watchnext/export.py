@@ -12,13 +12,15 @@
     searches/              the same of search tokens; only with searches
     search_vocabulary.arrow  search tokens; only with searches
     optimizer.safetensors  the optimizer's state, for warm starts only; where training was asked to keep it
+    withdrawn.npy          int32 [withdrawn items], rising; only where there are any, see watchnext.update
+    trained_catalogue.arrow  what training knew of items; only where that has changed since
     manifest.json          configuration, metrics, checksums
 
 The score of an item for a user is the dot product of their vectors, always.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -33,7 +35,7 @@ from watchnext.config import ModelConfig, TrainingConfig, Word2vecConfig
 from watchnext.errors import CorruptError
 from watchnext.features import FeatureSpec, Float32
 from watchnext.files import Manifest, atomic_folder
-from watchnext.histories import Histories, Int64
+from watchnext.histories import Histories, Int32, Int64
 from watchnext.inputs import UserInputs, user_inputs
 from watchnext.split import HoldoutName
 from watchnext.tower import UserTower
@@ -42,6 +44,7 @@ from watchnext.vocabulary import Vocabulary
 HISTORIES, SEARCHES = "histories", "searches"
 SEARCH_VECTORS, SEARCH_VOCABULARY = "search_vectors.npy", "search_vocabulary.arrow"
 OPTIMIZER = "optimizer.safetensors"
+CATALOGUE, TRAINED_CATALOGUE, WITHDRAWN = "catalogue.arrow", "trained_catalogue.arrow", "withdrawn.npy"
 USER_BLOCK = 1024
 
 
@@ -91,6 +94,10 @@ class Export:
     searches: Histories | None = None
     optimizer: dict[str, NDArray[Any]] | None = None
     """By names that only training knows; `open` leaves it out, `open_optimizer` reads it."""
+    withdrawn: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[withdrawn items] numbers, rising, of items that are neither recommended nor found near others."""
+    trained_catalogue: Catalogue | None = None
+    """What training knew of items, where that has changed since."""
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True) -> Self:
@@ -113,19 +120,23 @@ class Export:
             searches = Histories.open(folder / SEARCHES) if (folder / SEARCHES).is_dir() else None
             vectors = folder / SEARCH_VECTORS
             search_vectors = np.load(vectors, mmap_mode="r") if vectors.is_file() else None
+            if (folder / WITHDRAWN).is_file():
+                arrays["withdrawn"] = np.load(folder / WITHDRAWN, mmap_mode="r")
         except (OSError, ValueError, EOFError, SafetensorError) as error:
             raise CorruptError(str(folder), error, "Restore the export or train again.") from error
+        trained = folder / TRAINED_CATALOGUE
         export = cls(
             manifest=manifest,
             weights=weights,
             items=Vocabulary.open(folder / "item_vocabulary.arrow"),
             users=Vocabulary.open(folder / "user_vocabulary.arrow"),
-            catalogue=Catalogue.open(folder / "catalogue.arrow"),
+            catalogue=Catalogue.open(folder / CATALOGUE),
             user_table=open_table(folder / "users.arrow", USER_SCHEMA),
             histories=histories,
             search_vectors=search_vectors,
             search_tokens=Vocabulary.open(folder / SEARCH_VOCABULARY) if searches else None,
             searches=searches,
+            trained_catalogue=Catalogue.open(trained) if trained.is_file() else None,
             **arrays,
         )
         export.check_shapes(folder)
@@ -160,6 +171,8 @@ class Export:
             wanted["searches"] = ((len(self.searches),), (users + 1,))
         if self.search_vectors is not None:
             wanted["search_vectors"] = (self.search_vectors.shape[:1], (tokens + 1,))
+        if len(self.withdrawn) and not 0 < self.withdrawn.min() <= self.withdrawn.max() <= items:
+            raise CorruptError(f"{WITHDRAWN} in {folder}", "items that do not exist", "Restore the export.")
         for name, (got, want) in wanted.items():
             if got != want:
                 raise CorruptError(
@@ -203,7 +216,11 @@ def write_export(export: Export, folder: Path) -> ExportManifest:
         save_file(export.weights, temporary / "tower.safetensors")
         export.items.save(temporary / "item_vocabulary.arrow")
         export.users.save(temporary / "user_vocabulary.arrow")
-        save_table(export.catalogue.table, temporary / "catalogue.arrow")
+        save_table(export.catalogue.table, temporary / CATALOGUE)
+        if export.trained_catalogue is not None:
+            save_table(export.trained_catalogue.table, temporary / TRAINED_CATALOGUE)
+        if len(export.withdrawn):
+            np.save(temporary / WITHDRAWN, export.withdrawn)
         save_table(export.user_table, temporary / "users.arrow")
         (temporary / HISTORIES).mkdir()
         export.histories.save(temporary / HISTORIES)

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,9 +48,17 @@ class Manifest(BaseModel):
     """Every other file of the folder, by its path relative to it."""
 
     @classmethod
-    def seal(cls, folder: Path, **fields: object) -> Self:
-        """Take the checksums of all files in `folder`, write the manifest beside them, return it."""
-        entries = {name: _entry(folder / name) for name in _file_names(folder) if name != cls.file_name}
+    def seal(cls, folder: Path, known: Mapping[str, FileEntry] | None = None, /, **fields: object) -> Self:
+        """Take the checksums of all files in `folder`, write the manifest beside them, return it.
+
+        Args:
+            folder: of the files.
+            known: checksums that were taken or compared already, by names; these files are not read.
+            fields: of the manifest.
+        """
+        known = known or {}
+        names = (name for name in _file_names(folder) if name != cls.file_name)
+        entries = {name: known.get(name) or _entry(folder / name) for name in names}
         manifest = cls.model_validate({"created": datetime.now(UTC), "files": entries, **fields})
         (folder / cls.file_name).write_text(manifest.model_dump_json(indent=2) + "\n")
         return manifest
@@ -194,6 +202,15 @@ def _move_into_place(temporary: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def share(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`, which nobody changes any more; a copy where links are impossible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def sync(path: Path) -> None:

@@ -38,6 +38,8 @@ class ReleaseManifest(Manifest):
     """Share of the exact 50 best that the index found, for a sample of the user vectors."""
     metrics: dict[str, float]
     """What validation measured when the export was trained."""
+    updated_from: str | None = None
+    """The release that `watchnext update` made this one of."""
 
 
 def store_of(folder: Path) -> Path | None:

@@ -67,6 +67,10 @@ class Vocabulary:
         """Write the vocabulary as an Arrow IPC file."""
         save_table(self._table, path)
 
+    def with_more(self, ids: Sequence[str]) -> "Vocabulary":
+        """The same numbers and, after them, those of more ids. Raises UsageError if one is there already."""
+        return Vocabulary(pa.concat_arrays([self._ids, pa.array(ids, pa.large_string())]))
+
     def __len__(self) -> int:
         """The number of ids; numbers go from 1 to this."""
         return len(self._ids)

@@ -20,6 +20,7 @@ from watchnext.cli.simulate import simulate
 from watchnext.cli.study import study
 from watchnext.cli.train import train
 from watchnext.cli.tune import tune
+from watchnext.cli.update import update
 from watchnext.cli.vectors import vectors
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(index)
 app.command()(publish)
+app.command()(update)
 app.command()(serve)
 app.command()(recommend)
 app.command()(deny)

@@ -74,5 +74,7 @@ def _current(store: ReleaseStore) -> str | None:
 
 
 def _facts(manifest: ReleaseManifest) -> dict[str, object]:
-    about = manifest.model_dump(include={"name", "items", "users", "dim", "index", "recall_at_50"})
+    about = manifest.model_dump(
+        include={"name", "items", "users", "dim", "index", "recall_at_50", "updated_from"}, exclude_none=True
+    )
     return {**about, "created": manifest.created.isoformat(timespec="seconds")}
