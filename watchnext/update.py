@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from watchnext.catalogue import row_numbers, save_table
@@ -25,6 +25,8 @@ from watchnext.vocabulary import Vocabulary
 SHOWN = 5
 """Ids that an error lists at most."""
 VOCABULARY = "item_vocabulary.arrow"
+_BLOCK = 65_536
+"""Rows that are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,15 @@ def write_update(export: Export, folder: Path, update: ItemUpdate, target: Path)
 
 
 def _grown(table: NDArray[Any], rows: int, path: Path) -> np.memmap[Any, Any]:
-    """A table in a new file, memory-mapped, with rows of zeros added up to `rows`."""
-    grown = open_memmap(path, "w+", table.dtype, (rows, *table.shape[1:]))
-    grown[: len(table)] = table
+    """A table in a new file, memory-mapped, with rows of zeros added up to `rows`.
+
+    The file is written, not mapped, at first: a full disk is then an error, where a mapping would end the process.
+    """
+    about = {**npy.header_data_from_array_1_0(table), "fortran_order": False, "shape": (rows, *table.shape[1:])}
+    with path.open("wb") as file:
+        npy.write_array_header_1_0(file, about)
+        for start in range(0, len(table), _BLOCK):
+            file.write(np.ascontiguousarray(table[start : start + _BLOCK]).data)
+        file.write(np.zeros((rows - len(table), *table.shape[1:]), table.dtype).data)
+    grown: np.memmap[Any, Any] = np.load(path, mmap_mode="r+")
     return grown
