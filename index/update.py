@@ -20,7 +20,9 @@ from watchnext.update import VOCABULARY, ItemUpdate, write_update
 from watchnext.vocabulary import Vocabulary
 
 MANY_FRESH = 1_000
-"""So many items more are scored with each query before anybody is told to build the index again."""
+"""Up to so many fresh items nobody is told to build the index again."""
+_NANOSECONDS = 0.8
+"""What scoring a fresh item costs a query, for each dimension (`python -m benchmarks.updates`)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Updated:
     restored: int
     fresh: int
     rebuild: bool
-    """Whether scoring the fresh items takes longer than searching the index does."""
+    """Whether scoring the fresh items takes longer than searching the index did when it was built."""
 
 
 def update(
@@ -73,7 +75,8 @@ def update(
         change = ItemUpdate.of(export, changes, list(dict.fromkeys(withdraw)))
         made = release(store, name, partial(_write, before, export, change), before.name)
     fresh = len(np.load(store.path(made.name) / INDEX / FRESH_FILE, mmap_mode="r"))
-    effort = IndexManifest.read(store.path(made.name) / INDEX).effort
+    chosen = IndexManifest.read(store.path(made.name) / INDEX).chosen()
+    enough = 0.0 if chosen is None else 1000 * chosen.microseconds / (_NANOSECONDS * dim)
     restored = len(np.intersect1d(change.vectors, export.withdrawn))
     return Updated(
         manifest=made,
@@ -82,7 +85,7 @@ def update(
         withdrawn=len(change.withdraw),
         restored=restored,
         fresh=fresh,
-        rebuild=fresh > max(MANY_FRESH, effort.scan_below),
+        rebuild=fresh > max(MANY_FRESH, enough),
     )
 
 

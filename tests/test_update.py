@@ -456,13 +456,14 @@ def test_the_command(store: ReleaseStore, tmp_path: Path) -> None:
 def test_many_fresh_items_ask_for_a_new_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = write_release(random_export(300, 5, dim=4), tmp_path, "r1")[0]
     monkeypatch.setattr("index.update.MANY_FRESH", 2)
-    effort = IndexManifest.read(store.root / "r1" / INDEX).effort
-    most = max(2, effort.scan_below)
-    made: Float32 = vectors(most + 1, 4, seed=3)
-    rows = [{"item_id": f"n{n}", "vector": made[n].tolist()} for n in range(1, most + 2)]
-    assert not change(store, *rows[:-1], name="r2").rebuild
-    words = ["update", str(store.root), "--items", str(lines(tmp_path, rows[-1]))]
+    monkeypatch.setattr("index.update._NANOSECONDS", 1e9)
+    made: Float32 = vectors(3, 4, seed=3)
+    rows = [{"item_id": f"n{n}", "vector": made[n].tolist()} for n in (1, 2, 3)]
+    assert not change(store, *rows[:2], name="r2").rebuild
+    words = ["update", str(store.root), "--items", str(lines(tmp_path, rows[2]))]
     said = CliRunner().invoke(app, [*words, "--name", "r3"]).stderr
-    assert f"{most + 1:,} items are scored with every query" in said
+    assert "3 items are scored with every query" in said
     assert f"watchnext index {store.root / 'r3' / EXPORT}" in said
     assert run_json(*words, "--from", "r2")["rebuild"] is True
+    monkeypatch.setattr("index.update._NANOSECONDS", 1e-9)
+    assert run_json(*words, "--from", "r2")["rebuild"] is False
