@@ -29,8 +29,8 @@ from watchnext.features import Float32
 Progress = Callable[[str], None]
 """Is told what is being done, in a few words, each time that changes."""
 FLAT = Kind("Flat")
-SKEWED = 1.5
-"""Lengths are skewed where the longest hundredth of the items is so many times as long as the middle one."""
+SKEWED = 2.0
+"""Lengths are skewed where the longest hundredth of the items is so many times as long as the shortest."""
 _EXHAUSTIVE_UP_TO = 200_000
 _LEAST_LIST = 40
 """Lists are not halved where they have, on average, fewer items than twice this."""
@@ -65,7 +65,7 @@ class BuiltIndex:
     fell_back: bool
     queries: int
     skew: float
-    """How many times as long as the middle item vector that of the longest hundredth is."""
+    """How many times as long as the shortest hundredth of the item vectors the longest is."""
     warnings: tuple[str, ...]
     trials: tuple[Trial, ...]
 
@@ -113,8 +113,8 @@ class _Contest:
         self.item_vectors, self.vectors = item_vectors, item_vectors[self.numbers]
         self.tuning, self.unseen, self.options, self.say = tuning, unseen, options, progress
         self.until = time.monotonic() + options.build_seconds
-        middle, longest = np.quantile(lengths(self.vectors), [0.5, 0.99])
-        self.skew = float(longest / middle)
+        shortest, longest = np.quantile(lengths(self.vectors), [0.01, 0.99])
+        self.skew = float(longest / shortest)
         self.trials: list[Trial] = []
         self.best: Point | None = None
         self._centres: dict[tuple[int, Space], Float32] = {}
@@ -236,7 +236,7 @@ class _Contest:
         lost = f"one of them found {max(graphs):.3f} of the best 50 at the most" if graphs else "none was tried"
         return (
             f"The lengths of the item vectors differ: the longest hundredth is {self.skew:.1f} times as long as the "
-            f"middle one. Graphs by raw inner product lose recall with such vectors; {lost}.",
+            f"shortest. Graphs by raw inner product lose recall with such vectors; {lost}.",
         )
 
 

@@ -128,7 +128,8 @@ class FaissIndex:
             yield from (self._without(few, row) for row in watched)
             return
         plan = self._plan(k, count / len(self._numbers), allowed)
-        proposed = self._propose(queries, plan.fetch + min(SPARE, max(map(len, watched))), plan.parameters)
+        dropped = max(map(len, watched)) + len(self.changes.fresh) + len(self.changes.withdrawn)
+        proposed = self._propose(queries, plan.fetch + min(SPARE, dropped), plan.parameters)
         for query, found, row in zip(queries, proposed, watched, strict=True):
             dropping = len(row) or plan.mask is not None or not found[-1]
             kept = self._without(found, row, plan.mask) if dropping else found

@@ -48,7 +48,7 @@ class IndexManifest(Manifest):
     queries: int
     """User vectors that tuned and checked the search."""
     skew: float
-    """How many times as long as the middle item vector that of the longest hundredth is."""
+    """How many times as long as the shortest hundredth of the item vectors the longest is."""
     warnings: tuple[str, ...]
     """What whoever runs this should know."""
     trials: tuple[Trial, ...]

@@ -56,13 +56,14 @@ def climb(index: FaissIndex, sample: Sample, target: float, slow: float = float(
             if point.reaches(target):
                 return
             continue
-        most = index.kind.lists // 2 if index.kind.lists else MOST_EF
-        least = DEPTH * factor if index.kind.is_graph else 1
+        wanted, lists = DEPTH * factor, index.kind.lists
+        most = lists // 2 or MOST_EF
+        least = -(-2 * wanted * lists // len(index)) if lists else wanted  # lists with twice as many items as wanted
 
         def at(effort: int, factor: int = factor) -> Point:
             return measured(index.tuned(Effort(search={str(name): effort, K_FACTOR: factor})), sample)
 
-        yield from bisected(at, least, max(least, most), target, slow)
+        yield from bisected(at, min(least, most), most, target, slow)
 
 
 def bisected(
