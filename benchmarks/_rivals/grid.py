@@ -27,7 +27,7 @@ _STRIDE = 6
 """So many efforts are passed over as long as the target is not reached."""
 _SLOW = 1.5
 """Given up is what takes so many times as long as the fastest without reaching the target."""
-_KEPT = 5
+_KEPT = 8
 """So many of the fastest are measured once more, in turns with our choice."""
 
 
@@ -55,7 +55,8 @@ def compare(vectors: Vectors, targets: tuple[float, ...]) -> list[dict[str, Any]
     for built in _all(item_vectors, vectors):
         for target in targets:
             slow = _SLOW * (fastest[target][0][0] if fastest[target] else np.inf)
-            best = sorted([*fastest[target], *_enough(built, sample, target, slow)], key=lambda each: each[0])
+            enough = _enough(built, sample, target, choices[target], slow)
+            best = sorted([*fastest[target], *enough], key=lambda each: each[0])
             fastest[target] = best[:_KEPT]
     return [_row(vectors, target, choices[target], fastest[target], sample) for target in targets]
 
@@ -72,8 +73,18 @@ def _all(item_vectors: Float32, vectors: Vectors) -> Iterator[FaissIndex]:
         yield FaissIndex(made, item_vectors, numbers, kind)
 
 
-def _enough(index: FaissIndex, sample: Sample, target: float, slow: float) -> Iterator[tuple[float, FaissIndex]]:
-    """For each factor the least effort that reaches the target for the judging queries, after its microseconds."""
+def _enough(
+    index: FaissIndex, sample: Sample, target: float, choice: FaissIndex, slow: float
+) -> Iterator[tuple[float, FaissIndex]]:
+    """For each factor the least effort that reaches the target for the judging queries, after how slow it is.
+
+    That is the time in proportion to our choice's, measured in turns with it.
+    """
+
+    def over(tried: FaissIndex) -> float:
+        spent = sample.microseconds(tried, choice)
+        return spent[0] / spent[1]
+
     name = index.kind.effort
     for factor in _factors(index.kind):
 
@@ -81,17 +92,18 @@ def _enough(index: FaissIndex, sample: Sample, target: float, slow: float) -> It
             return index.tuned(Effort(search={"k_factor": factor} | ({name: effort} if name else {})))
 
         efforts = _efforts(index.kind, factor)
-        low, high = -1, 0
+        low, high, before = -1, 0, 0.0
         while sample.recall(at(efforts[high]))[0] < target:
-            low, high = high, min(high + _STRIDE, len(efforts) - 1)
-            if low == high or sample.microseconds(at(efforts[low]))[0] > slow:
+            low, high, took = high, min(high + _STRIDE, len(efforts) - 1), over(at(efforts[high]))
+            if low == high or (took > slow and took > before > 0):  # too few lists are searched again
                 break
+            before = took
         else:
             while high - low > 1:
                 middle = (low + high) // 2
                 enough = sample.recall(at(efforts[middle]))[0] >= target
                 low, high = (low, middle) if enough else (middle, high)
-            yield sample.microseconds(at(efforts[high]))[0], at(efforts[high])
+            yield over(at(efforts[high])), at(efforts[high])
 
 
 def _factors(kind: Kind) -> tuple[int, ...]:
