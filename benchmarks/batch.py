@@ -12,7 +12,7 @@ what is added to vectors and histories, which are there before. Vectors are synt
 
 import argparse
 import json
-import resource
+import math
 import sys
 import tempfile
 import threading
@@ -81,7 +81,7 @@ class BareProduct:
 def measure(users: int, items: int) -> dict[str, Any]:
     """Seconds of the bare product, ratios to it, and seconds of the parts of writing."""
     export = synthetic_export(items, users)
-    recommender, before = Recommender(export, ExactIndex(export.item_vectors), "benchmark"), peak_gib()
+    recommender, before = Recommender(export, ExactIndex(export.item_vectors), "benchmark"), peak_gib(anew=True)
     everyone, product = Everyone(recommender), BareProduct(export)
     product.run(range(1, min(users, FAISS_USERS)))
     bare, lists, whole = Cost(), Cost(), Cost()
@@ -144,18 +144,24 @@ def written(recommender: Recommender, cost: Cost) -> int:
 
 
 def with_faiss(export: Export) -> None:
-    """FAISS's exact search for some users in the same blocks; more threads than one would spin where they wait."""
+    """FAISS's exact search for some users at once, as it does best; further threads would spin where they wait."""
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatIP(DIM)
     index.add(export.item_vectors[1:])
-    for start in range(0, FAISS_USERS, BLOCK_USERS):
-        users = np.arange(start, start + BLOCK_USERS) % export.manifest.users + 1
+    users = np.arange(FAISS_USERS) % export.manifest.users + 1
+    with threadpool_limits(1, "blas"):
         index.search(export.user_vectors[users], K + WATCHES)
 
 
-def peak_gib() -> float:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def peak_gib(anew: bool = False) -> float:
+    """The most memory that this process has had; anew: count from now on (Linux only, else NaN)."""
+    try:
+        if anew:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return math.nan
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def main() -> int:

@@ -51,7 +51,7 @@ def row_length(width: int) -> int:
 class BatchSearch:
     """Finds the items with the largest dot products for blocks of users, exactly.
 
-    It holds one copy of the vectors, and 10 MB for each block that is searched at a time. Searching takes one thread
+    It holds one copy of the vectors, and 15 MB for each block that is searched at a time. Searching takes one thread
     beside BLAS: many blocks go through as many threads, with BLAS limited to one (`index.everyone`).
 
     Args:

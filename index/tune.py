@@ -13,8 +13,6 @@ from watchnext.features import Float32
 
 _FINE = 1.06
 """The search for the least effort ends where two efforts differ by less than this factor."""
-_HOPE = 4
-"""All further doublings together bring at most so many times what the last one brought."""
 _FILTER_QUERIES = 100
 _FASTER = 0.9
 """A filtered search has to take less than this share of the time of a scan."""
@@ -71,16 +69,15 @@ def bisected(
 ) -> Iterator[Point]:
     """Points on the way to the least effort that reaches the target; recall must not fall with the effort.
 
-    Doubles the effort from `least` until the target is reached, then halves the gap. Gives up where doubling brings
-    so little that the target is out of reach, and where a query takes more than `slow` microseconds.
+    Doubles the effort from `least` until the target is reached, then halves the gap. Gives up where a query takes more
+    than `slow` microseconds.
     """
-    low, high, before = least - 1, least, 0.0
+    low, high = least - 1, least
     while not (point := at(high)).reaches(target):
         yield point
-        gain = point.recall - before  # below 0 where short lists were searched again with more effort
-        if high == most or 0 <= gain < (target - point.recall) / _HOPE or point.microseconds > slow:
+        if high == most or point.microseconds > slow:
             return
-        low, high, before = high, min(2 * high, most), point.recall
+        low, high = high, min(2 * high, most)
     yield point
     while high - low > 1 and high > _FINE * low:
         middle = round(np.sqrt(low * high)) if low else high // 2
