@@ -18,6 +18,8 @@ import pytest
 
 from index.everyone import Everyone
 from index.exact import ExactIndex
+from index.faiss_index import Changes, FaissIndex
+from index.kinds import Kind
 from index.recommendations import SCHEMA, RecommendationsManifest, recommend_all
 from index.recommender import Recommender, open_release
 from tests.commands import run, run_json
@@ -83,6 +85,15 @@ def test_denied_items_are_out(tmp_path: Path) -> None:
     one, rows = written(two_groups(), tmp_path, k=200)
     assert rows == one_by_one(one, 200)
     assert not {"i3", "i8"} & {row["item_id"] for row in rows}
+
+
+def test_withdrawn_items_are_out() -> None:
+    world = two_groups()
+    built = FaissIndex.build(world.item_vectors, Kind("Flat"))
+    changes = Changes(withdrawn=np.array([3, 8], np.int32))
+    index = FaissIndex(built._index, world.item_vectors, built._numbers, built.kind, built.effort, changes)
+    (lists,) = Everyone(Recommender(world, index, "r")).parts([range(1, 41)], 200)
+    assert set(lists.numbers.ravel().tolist()) == set(range(200)) - {3, 8}
 
 
 def test_nobody(tmp_path: Path) -> None:
