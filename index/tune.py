@@ -69,8 +69,8 @@ def bisected(
 ) -> Iterator[Point]:
     """Points on the way to the least effort that reaches the target; recall must not fall with the effort.
 
-    Doubles the effort from `least` until the target is reached, then halves the gap. Gives up where a query takes more
-    than `slow` microseconds.
+    Doubles the effort from `least` until the target is reached, then halves the gap. Gives up where a query takes
+    more than `slow` microseconds.
     """
     low, high = least - 1, least
     while not (point := at(high)).reaches(target):
