@@ -6,7 +6,7 @@ much their lengths differ. So nothing is assumed and everything is measured, on 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -190,21 +190,27 @@ class _Contest:
 
     def _challenge(self, point: Point, trial: int) -> None:
         """Check a point with the unseen sample; keep it if that confirms it and it is faster than the best."""
-        recall, error = self.unseen.recall(point.index)
+        target = self.options.target_recall
+        checked = self._checked(point)
         for _ in range(_MORE_EFFORT):
-            if recall >= self.options.target_recall or point.index.kind.effort is None:
+            if checked.reaches(target) or point.index.kind.effort is None:
                 break
             point, trial = measured(harder(point.index), self.tuning), len(self.trials)
             self.trials.append(_trial(point, self.trials[-1].megabytes, self.trials[-1].build_seconds))
-            recall, error = self.unseen.recall(point.index)
-        self.trials[trial] = self.trials[trial].model_copy(update={"unseen_recall_at_50": recall})
-        if recall < self.options.target_recall:
+            checked = self._checked(point)
+        self.trials[trial] = self.trials[trial].model_copy(update={"unseen_recall_at_50": checked.recall})
+        if not checked.reaches(target):
             return
         if self.best is not None:
             new, old = self.unseen.microseconds(point.index, self.best.index, seconds=0.3)
             if new >= old:
                 return
-        self.best = Point(point.index, recall, error, point.microseconds)
+        self.best = checked
+
+    def _checked(self, point: Point) -> Point:
+        """A point with the recall of the unseen sample."""
+        recall, error = self.unseen.recall(point.index)
+        return replace(point, recall=recall, error=error)
 
     def result(self) -> BuiltIndex:
         """The winner, with what it does where only few items are allowed."""

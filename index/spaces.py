@@ -3,7 +3,7 @@
 Knows nothing of kinds of index. Whatever a space does to the scores, `FaissIndex` scores what was found there again.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import faiss
 import numpy as np
@@ -18,6 +18,7 @@ lie on one sphere, where the nearest item is that of the largest dot product (Ba
 Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces").
 `cosine`: items are scaled to length 1. Finds directions only, so that more candidates have to be scored again.
 """
+SPACES: tuple[Space, ...] = get_args(Space)
 _WIDTH = 16
 """FAISS's scalar quantisers are fast for multiples of so many dimensions."""
 _TINY = np.float32(1e-30)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import batch, index, index_memory
+from benchmarks import batch, exclusion, index, index_memory
 from benchmarks._rivals import contest, environment, graphs, words, words_gensim, words_ours
 from benchmarks._rivals.contest import Entry, System, compete, cpu_speed, groups, ratio, speed
 from benchmarks._rivals.judged import ListScorer
@@ -29,6 +29,7 @@ from benchmarks.word2vec import settings as word_settings
 from evaluation.metrics import by_user
 from evaluation.ranking import rank
 from evaluation.word_files import read_pairs
+from tests.worlds import random_export, write_both
 from watchnext.errors import UsageError
 from watchnext.features import Float32
 from watchnext.histories import Histories, Int32
@@ -249,6 +250,20 @@ def test_processes_that_share_an_index_have_it_once(tmp_path: Path) -> None:
     assert memory.processes == 2
     assert memory.private < size / index_memory.MIB / 2
     assert memory.all < 3 * size / index_memory.MIB
+
+
+def test_what_is_left_out_costs_and_finds(tmp_path: Path) -> None:
+    export, built = write_both(random_export(3_000, 40), tmp_path)
+    found = exclusion.measure(export, built, 30)
+    assert (found["items"], found["index"]) == (3_000, "Flat")
+    shares = [f"among {share} %" for share in ("99", "50", "10", "1", "0.1", "0.01")]
+    assert len(found) == 2 + 5 + len(shares)
+    ways = {name: figures for name, figures in found.items() if isinstance(figures, dict)}
+    assert {figures["recall"] for figures in ways.values()} == {1.0}
+    assert ways["all items"]["ratio"] == 1
+    assert ways["among 1 %"]["ratio"] < 1  # 30 items to score
+    others = np.arange(1000, 1500, dtype=np.int32)
+    assert exclusion.mixed(np.arange(1, 501, dtype=np.int32), others)[:51].tolist() == [*range(1, 501, 10), 1000]
 
 
 def test_the_bare_product_multiplies_all_users_with_all_items() -> None:

@@ -29,8 +29,12 @@ def test_index(work: Path, tmp_path: Path) -> None:
     assert (facts["target_recall"], facts["recall_at_50"], facts["written"]) == (0.9, 1.0, str(tmp_path / "index"))
     assert facts["trials"][0]["kind"] == "Flat"
     assert facts["fell_back"] is False
-    shown = run("index", work / "export", "--to", tmp_path / "index")
+    drawn = tmp_path / "index.svg"
+    shown = run("index", work / "export", "--to", tmp_path / "index", "--report", drawn)
     assert "chosen" in shown
+    assert all(text in drawn.read_text() for text in ("Flat", "target", "recall@50", "CPU time"))
+    with pytest.raises(UsageError, match=r"--report.*index\.png.*ends in \.svg"):
+        run("index", work / "export", "--to", tmp_path / "index", "--report", tmp_path / "index.png")
     assert f"watchnext publish {work / 'export'} {tmp_path / 'index'}" in shown
 
 
