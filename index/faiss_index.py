@@ -160,17 +160,18 @@ class FaissIndex:
     def _again(self, query: Float32, k: int, watched: Int32, plan: "_Plan") -> Int32:
         """The candidates of a query that had too few: its best are watched or not allowed, or its lists are short.
 
-        Four times the effort each time, until there are `k`; fewer where even all effort finds no more.
+        Four times the effort, and four times that, until there are `k`; fewer where even all effort finds no more.
         """
         selector = None if plan.mask is None else self._selector(plan.mask)
         name, search = self.kind.effort, dict(self.effort.search)
         fetch, most = plan.wanted + SPARE + len(watched), self.kind.lists or MOST_EF
         while True:
+            if name is not None:
+                search[name] = min(most, 4 * search.get(name, 1))
             found = self._propose(query[None], fetch, parameters(self.kind, search, selector))[0]
             kept = self._without(found, watched, plan.mask)
-            if len(kept) >= k or name is None or search.get(name, 1) >= most:
+            if len(kept) >= k or name is None or search[name] >= most:
                 return kept
-            search[name] = min(most, 4 * search.get(name, 1))
 
     def _selector(self, mask: Bool) -> Any:
         """FAISS's object for the items that a mask [items + 1] allows, by their ids in the index."""
