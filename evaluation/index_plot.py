@@ -24,7 +24,7 @@ def index_plot(about: IndexManifest) -> Figure:
     times = [time for line in drawn for time in line.x]
     if times:
         drawn.append(Line("target", [min(times), max(times)], [about.target_recall] * 2, dashed=True))
-    return lines(drawn, "CPU time of a query, µs", "recall@50", log=True)
+    return lines(drawn, "CPU time of a query, µs", "recall@50", log=bool(drawn))
 
 
 def _front(tried: list[Trial]) -> list[Trial]:

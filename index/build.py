@@ -217,8 +217,10 @@ class _Contest:
         if self.best is None:
             raise UsageError(
                 "memory_megabytes",
-                f"{self.options.memory_megabytes}: nothing that fits reaches recall {self.options.target_recall}",
-                f"Exact search takes {FLAT.bytes(*self.vectors.shape) / 1e6:,.0f}: allow more, or lower the target.",
+                f"{self.options.memory_megabytes}: nothing that fits reached recall {self.options.target_recall} "
+                f"in {self.options.build_seconds:g} s",
+                f"Exact search takes {FLAT.bytes(*self.vectors.shape) / 1e6:,.1f} megabytes, compressed vectors a "
+                "sixth of that: allow more, or more build_seconds, or lower target_recall.",
             )
         self.say("searches among few items")
         index = self.best.index

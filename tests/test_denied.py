@@ -107,3 +107,15 @@ def test_denied_items_of_a_release(tmp_path: Path) -> None:
     assert now.allowed.tolist() == [False, False, True, False]
     lift(tmp_path, ["c", "a"])
     assert denied.now().allowed is None
+
+
+def test_a_list_that_is_gone_is_not_taken_for_none(tmp_path: Path) -> None:
+    assert lift(tmp_path, ["a"]) == ()  # writes nothing
+    assert read_denied(tmp_path) == ()
+    deny(tmp_path, ["a"])
+    (tmp_path / DENIED).unlink()
+    for use in (lambda: DenyList(tmp_path), lambda: deny(tmp_path, ["b"]), lambda: read_denied(tmp_path)):
+        with pytest.raises(CorruptError, match=r"DENIED: got No such file.* \[\] for none"):
+            use()
+    (tmp_path / DENIED).write_text("[]")
+    assert deny(tmp_path, ["b"]) == ("b",)

@@ -1,7 +1,11 @@
 """Plots: what is drawn where, as SVG that keeps its ids and its letters; names that do not cover each other."""
 
 import re
+from dataclasses import replace
 from itertools import combinations, pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree
 
 import matplotlib
@@ -15,8 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from evaluation.bootstrap import Estimate
+from evaluation.index_plot import index_plot
 from evaluation.labels import extent, spread
 from evaluation.plots import SMALLEST_LOG, Line, Point, bars, lines, scatter, svg
+from index.build import IndexOptions, build_from_export
+from index.folder import IndexManifest
+from index.trial import Trial
+from tests.worlds import two_groups
+from watchnext.export import write_export
 
 NAN = float("nan")
 
@@ -139,3 +149,39 @@ def test_spread_keeps_the_order_and_the_gaps(wanted: list[float], gap: float) ->
 def test_spread_moves_nothing_that_is_apart(wanted: list[float]) -> None:
     apart = [10.0 * place for place in range(len(wanted))]
     assert spread(apart, 9.5, 10.0 * len(wanted)) == apart
+
+
+def test_an_index_that_nothing_was_tried_for_has_an_empty_plot(tmp_path: Path) -> None:
+    world = two_groups()
+    nobody = replace(world, user_vectors=np.zeros_like(world.user_vectors))
+    write_export(nobody, tmp_path / "export")
+    about = build_from_export(tmp_path / "export", tmp_path / "index", IndexOptions())
+    assert about.trials == ()
+    assert "recall@50" in texts(index_plot(about))
+
+
+def test_an_index_is_drawn_with_what_no_other_search_beats() -> None:
+    about = SimpleNamespace(
+        trials=tuple(
+            Trial(
+                kind=kind,
+                search={"nprobe": n},
+                recall_at_50=r,
+                recall_error=0,
+                microseconds=t,
+                megabytes=1,
+                build_seconds=1,
+            )
+            for kind, n, r, t in [
+                ("IVF8,Flat", 1, 0.7, 9),
+                ("IVF8,Flat", 2, 0.9, 10),
+                ("IVF8,Flat", 3, 0.85, 12),
+                ("Flat", 1, 1, 80),
+            ]
+        ),
+        target_recall=0.95,
+    )
+    figure = index_plot(cast(IndexManifest, about))
+    drawn = [np.asarray(line.get_xydata()).tolist() for line in figure.axes[0].lines]
+    assert drawn == [[[10, 0.9]], [[80, 1]], [[10, 0.95], [80, 0.95]]]
+    assert {"IVF8,Flat", "Flat", "target"} <= set(texts(figure))

@@ -20,10 +20,11 @@ from watchnext.errors import CorruptError, UsageError
 from watchnext.files import write_atomic
 
 DENIED = "DENIED"
+_LOCK = f".{DENIED}.lock"
 log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int] | None
 _IDS = TypeAdapter(tuple[str, ...])
-_CURE = "Mend it: it is a JSON array of item ids. Until then the items denied last stay denied."
+_CURE = "Mend it: it is a JSON array of item ids, [] for none. Until then the items denied last stay denied."
 
 
 class DenyList:
@@ -63,8 +64,14 @@ class DenyList:
 
 
 def read_denied(store: Path) -> tuple[str, ...]:
-    """The denied ids of a folder of releases; none without a file. Raises CorruptError where it cannot be read."""
-    return _read(store / DENIED) if os.path.lexists(store / DENIED) else ()
+    """The denied ids of a folder of releases; none where nothing was ever denied.
+
+    Raises CorruptError where the file cannot be read, or is gone though there was one.
+    """
+    path = store / DENIED
+    if os.path.lexists(path) or _was_written(store):
+        return _read(path)
+    return ()
 
 
 def deny(store: Path, ids: Iterable[str]) -> tuple[str, ...]:
@@ -83,14 +90,22 @@ def _change(store: Path, ids: Iterable[str], denied: bool) -> tuple[str, ...]:
     for id_ in asked:
         if not _is_unicode(id_):
             raise UsageError("item id", ascii(id_), "Give ids in UTF-8.")
-    with (store / f".{DENIED}.lock").open("w") as lock:
+    with (store / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = dict.fromkeys(read_denied(store))
         changed = tuple(id_ for id_ in asked if (id_ in before) != denied)
         after = [*before, *changed] if denied else [id_ for id_ in before if id_ not in asked]
         if changed:
             write_atomic(store / DENIED, (json.dumps(after, ensure_ascii=False, indent=1) + "\n").encode())
+            if not _was_written(store):
+                lock.write("written\n")
     return changed
+
+
+def _was_written(store: Path) -> bool:
+    """Whether there ever was a deny list: the lock then says so."""
+    lock = store / _LOCK
+    return lock.is_file() and lock.stat().st_size > 0
 
 
 def _read(path: Path) -> tuple[str, ...]:

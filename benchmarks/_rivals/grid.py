@@ -17,11 +17,12 @@ from index.faiss_index import FaissIndex
 from index.interface import trained_numbers
 from index.kinds import Kind, build, centroids
 from index.recall import Sample
-from index.spaces import Space
+from index.spaces import SPACES, Space, lengths
 from index.trial import Effort
 from watchnext.features import Float32
 
-SPACES: tuple[Space, ...] = ("dot", "l2", "cosine")
+_EQUAL = 1.001
+"""Lengths that differ less are equal; all spaces are then the same."""
 _GROWTH = 1.08
 _STRIDE = 6
 """So many efforts are passed over as long as the target is not reached."""
@@ -31,11 +32,11 @@ _KEPT = 8
 """So many of the fastest are measured once more, in turns with our choice."""
 
 
-def kinds(items: int, dim: int) -> Iterator[Kind]:
+def kinds(items: int, dim: int, spaces: tuple[Space, ...] = SPACES) -> Iterator[Kind]:
     """All kinds of the grid, those with the same lists and space one after another."""
     codes = ("Flat", "SQfp16", "SQ8")
     fast = tuple(f"PQ{dim // n}x4fs" for n in (1, 2, 4) if dim % n == 0)
-    for space in SPACES:
+    for space in spaces:
         yield from (Kind(code, space) for code in (*codes, *(fast if space != "l2" else ())))
         yield from (Kind(f"HNSW{degree},{code}", space) for degree in (16, 32, 48) for code in codes)
         middle = round(np.log2(np.sqrt(items)))
@@ -64,7 +65,9 @@ def compare(vectors: Vectors, targets: tuple[float, ...]) -> list[dict[str, Any]
 def _all(item_vectors: Float32, vectors: Vectors) -> Iterator[FaissIndex]:
     numbers = trained_numbers(item_vectors)
     trained, shared, centres = item_vectors[numbers], (0, ""), None
-    for kind in kinds(vectors.items, vectors.dim):
+    norms = lengths(trained)
+    spaces = SPACES if norms.max() > _EQUAL * norms.min() else SPACES[:1]
+    for kind in kinds(vectors.items, vectors.dim, spaces):
         start = time.monotonic()
         if kind.lists and shared != (kind.lists, kind.space):
             shared, centres = (kind.lists, kind.space), centroids(trained, kind)

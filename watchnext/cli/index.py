@@ -21,9 +21,12 @@ def index(
         float, typer.Option(min=0.01, max=1, help="Least recall@50 against exact search of an approximate index.")
     ] = 0.99,
     memory_megabytes: Annotated[
-        float | None, typer.Option(min=0.001, help="The most that the index may take, item vectors not counted.")
+        float | None,
+        typer.Option(min=0.001, help="The most that index.faiss may take; item vectors and filters are not counted."),
     ] = None,
-    build_seconds: Annotated[float, typer.Option(min=0, help="After so long no other kind of index is tried.")] = 900,
+    build_seconds: Annotated[
+        float, typer.Option(min=0.001, help="After so long no other kind of index is tried.")
+    ] = 900,
     queries: Annotated[
         int, typer.Option(min=1, help="At most so many user vectors tune the search; as many others check it.")
     ] = 2000,

@@ -27,14 +27,19 @@ def recommend(
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Candidates a user.")] = 20,
     part_users: Annotated[int, typer.Option(min=1, help="With --all: users a file.")] = 1 << 14,
     category: Annotated[
-        list[str] | None, typer.Option(help="Only items in this category; repeat it for: or in that.")
+        list[str] | None, typer.Option(help="With --user: only items in this category; repeat it for: or in that.")
     ] = None,
     uploaded_after: Annotated[
-        str | None, typer.Option(help="Only items uploaded then or later: 2024-01-31, with a time, or seconds.")
+        str | None,
+        typer.Option(help="With --user: only items uploaded then or later: 2024-01-31, with a time, or seconds."),
     ] = None,
-    uploaded_before: Annotated[str | None, typer.Option(help="Only items uploaded earlier.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only the item of this id; repeat it for: or that.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Not the item of this id; repeat it for more.")] = None,
+    uploaded_before: Annotated[str | None, typer.Option(help="With --user: only items uploaded earlier.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="With --user: only the item of this id; repeat it for: or that.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="With --user: not the item of this id; repeat it for more.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Recommend from the current release: to one user (--user), or to all users (--all --to FOLDER).
@@ -59,7 +64,7 @@ def recommend(
         }
     )
     if everyone and wanted != ItemFilter():
-        raise UsageError("--all", "a choice of items", "Choose items for one user, with --user.")
+        raise UsageError("--all", "a choice of items by category, time or id", "Choose for one user, with --user.")
     store = ReleaseStore(releases)
     name = store.current()
     recommender = open_release(store.path(name))
