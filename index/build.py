@@ -18,7 +18,7 @@ from index.folder import IndexManifest, save_index
 from index.interface import trained_numbers
 from index.kinds import Kind, TooSlowError, build, centroids
 from index.recall import Sample
-from index.spaces import Space, lengths
+from index.spaces import SPACES, Space, lengths
 from index.trial import Effort, Trial
 from index.tune import Point, climb, filtered_steps, harder, measured
 from watchnext.config import Closed
@@ -145,8 +145,7 @@ class _Contest:
         halves = (f"PQ{dim // 2}x4fs",) if dim % 2 == 0 else ()
         for code in ("Flat", "SQ8", f"PQ{dim}x4fs", *halves, "RaBitQ"):
             yield Kind(f"IVF{lists},{code}")
-        spaces: tuple[Space, ...] = ("dot", "l2", "cosine") if self.skew >= SKEWED else ("dot",)
-        for space in spaces:
+        for space in SPACES if self.skew >= SKEWED else SPACES[:1]:
             if space != "dot":
                 yield Kind(f"IVF{lists},SQfp16", space)
             yield Kind("HNSW16,SQfp16", space)

@@ -6,6 +6,7 @@ themselves, so scores are dot products whatever the kind. Where few items are le
 
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -91,8 +92,10 @@ class FaissIndex:
         return cls(faiss_index, item_vectors, numbers, kind, Effort(search=search or {}))
 
     def tuned(self, effort: Effort) -> "FaissIndex":
-        """The same index, searched in another way; FAISS's part is shared."""
-        return FaissIndex(self._index, self._vectors, self._numbers, self.kind, effort, self.changes)
+        """The same index, searched in another way; all but the effort is shared."""
+        other = copy(self)
+        other.effort, other._unfiltered = effort, parameters(self.kind, effort.search)
+        return other
 
     def __len__(self) -> int:
         """How many items can be found."""

@@ -51,8 +51,7 @@ def items_in(space: Space, vectors: Float32, longest: float) -> Float32:
     norms = lengths(vectors)
     if space == "cosine":
         return vectors / norms[:, None]
-    added = np.zeros((len(vectors), -(-(vectors.shape[1] + 1) // _WIDTH) * _WIDTH), np.float32)
-    added[:, : vectors.shape[1]] = vectors / np.float32(longest)
+    added = _widened(vectors / np.float32(longest))
     added[:, vectors.shape[1]] = np.sqrt(np.maximum(1 - (norms / np.float32(longest)) ** 2, 0))
     return added
 
@@ -62,6 +61,13 @@ def queries_in(space: Space, queries: Float32) -> Float32:
     queries = np.ascontiguousarray(queries, np.float32)
     if space != "l2":
         return queries
-    added = np.zeros((len(queries), -(-(queries.shape[1] + 1) // _WIDTH) * _WIDTH), np.float32)
-    added[:, : queries.shape[1]] = queries / np.maximum(lengths(queries), _TINY)[:, None]
+    norms: Float32 = np.maximum(lengths(queries), _TINY)
+    return _widened(queries / norms[:, None])
+
+
+def _widened(vectors: Float32) -> Float32:
+    """[rows, a multiple of 16] vectors [rows, dim] with at least one more dimension, of zeros."""
+    rows, dim = vectors.shape
+    added = np.zeros((rows, -(-(dim + 1) // _WIDTH) * _WIDTH), np.float32)
+    added[:, :dim] = vectors
     return added

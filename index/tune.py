@@ -115,9 +115,9 @@ def filtered_steps(
     order = rng.random(len(item_vectors))
     steps: list[FilteredStep] = []
     search, share = index.effort.search, 0.5
+    scan = index.tuned(Effort(scan_below=len(item_vectors)))
     while share * len(index) > DEPTH:
         sample = Sample.of(queries[:_FILTER_QUERIES], item_vectors, allowed=order < share)
-        scan = index.tuned(Effort(scan_below=len(item_vectors)))
         point = _enough(index, search, sample, target)
         if point is None:
             break
