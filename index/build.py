@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from index.countries import Countries
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import IndexManifest, save_index
@@ -272,6 +273,7 @@ def build_from_export(
     return save_index(
         built.index,
         Filters.of(export.catalogue, export.items),
+        Countries.of(export),
         folder,
         items=export.manifest.items,
         recall_at_50=built.recall_at_50,

@@ -1,5 +1,6 @@
-"""How a server is run: which releases it answers from, where it listens, how much may be asked."""
+"""How a server is run: what it answers from, where it listens, how much may be asked, who may ask."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
@@ -10,23 +11,57 @@ from watchnext.errors import UsageError
 
 
 class ServingSettings(Closed):
-    """Settings of one server process."""
+    """Settings of a server: of all its processes."""
 
     releases: Path
-    """Folder of releases; the current one answers."""
+    """Folder of releases; the current one answers, or those that its file VARIANTS names."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is all of them."""
     port: int = Field(8000, ge=0, le=65_535)
     """Port to listen on; 0 takes a free one, which is printed."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that answer. One is enough for some thousand answers a second."""
+    fresh: str | None = None
+    """Where fresh watches are kept: a file, or the URL of a Redis or Valkey; None keeps none."""
+    keys: Path | None = None
+    """File of API keys; None asks for none, see `without_keys`."""
+    without_keys: bool = False
+    """Answer whoever asks. Must be said, and is for addresses that only this machine reaches."""
+    open_to_all: bool = False
+    """Allow `without_keys` on an address that others reach."""
     default_k: int = Field(50, ge=1)
     """Candidates of an answer where the request names no number."""
     max_k: int = Field(1000, ge=1)
-    """Most candidates that a request may ask for."""
-    retry_seconds: float = Field(1, gt=0)
-    """Where no release can be opened at the start, how often to look for one."""
+    """Most candidates that a request may ask for, those left out by `offset` included."""
+    waiting: int = Field(128, ge=1)
+    """Requests that may be under way in a process at a time; further ones are answered 503 at once."""
+    deadline_seconds: float = Field(2.0, gt=0)
+    """How long a request may take; then it is answered 503."""
+    poll_seconds: float = Field(1.0, gt=0)
+    """How often a process looks for another release."""
+    drain_seconds: float = Field(10.0, gt=0)
+    """After SIGTERM, how long requests under way may take."""
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:
         if self.default_k > self.max_k:
             raise UsageError("--default-k", self.default_k, f"Give at most --max-k, {self.max_k}.")
         return self
+
+    @model_validator(mode="after")
+    def _somebody_may_ask(self) -> Self:
+        if (self.keys is None) != self.without_keys:
+            got = "both a file and none" if self.keys else "none"
+            raise UsageError("--keys", got, "Give a file made by `watchnext keys create`, or --without-keys alone.")
+        if self.without_keys and not self.open_to_all and not is_loopback(self.host):
+            cure = "Give --keys, listen on 127.0.0.1, or say --open-to-all."
+            raise UsageError("--without-keys", f"--host {self.host}, which others may reach", cure)
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address. A name counts as one that others reach, but for localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

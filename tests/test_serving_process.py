@@ -53,7 +53,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
         process.send_signal(stop)
         _, log = process.communicate(timeout=10)
     assert [c["item_id"] for c in known["candidates"]] == ["i3", "i5"]
-    assert (known["source"], unknown["source"]) == ("model", "popular")
+    assert (known["source"], unknown["source"]) == ("stored", "popular")
     assert wrong.headers["content-type"] == "application/problem+json"
     assert process.returncode == 0
     assert "Release r1 is loaded" in log
@@ -76,7 +76,7 @@ def test_leaves_tensorflow_and_duckdb_out(releases: Path) -> None:
         "import serving.app\n"
         "from index.recommender import open_release\n"
         "path = pathlib.Path(sys.argv[1])\n"
-        "assert open_release(path).recommend('u1', 3).source == 'model'\n"
+        "assert open_release(path).recommend('u1', 3).source == 'stored'\n"
         "print(sorted({'tensorflow', 'duckdb', 'model', 'keras'} & set(sys.modules)))"
     )
     done = subprocess.run(

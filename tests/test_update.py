@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from index.build import IndexOptions, build_from_export
+from index.countries import Countries
 from index.everyone import Everyone
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
@@ -192,7 +193,7 @@ def publish_kind(export: Export, kind: Kind, search: dict[str, int], folder: Pat
     own = {"created", "files", "kind", "space", "effort", "dim", "indexed"}
     about = IndexManifest.read(index).model_dump(exclude=own)
     built = FaissIndex.build(export.item_vectors, kind, search)
-    save_index(built, Filters.of(export.catalogue, export.items), index, **about)
+    save_index(built, Filters.of(export.catalogue, export.items), Countries({}), index, **about)
     publish(written, index, store, "r1")
     return store
 
