@@ -32,6 +32,8 @@ Progress = Callable[[str], None]
 FLAT = Kind("Flat")
 SKEWED = 2.0
 """Lengths are skewed where the longest hundredth of the items is so many times as long as the shortest."""
+DEGREES = (16, 32, 48)
+"""Of graphs: links of an item, and twice as many at the bottom. The next is tried where one is the fastest so far."""
 _EXHAUSTIVE_UP_TO = 200_000
 _LEAST_LIST = 40
 """Lists are not halved where they have, on average, fewer items than twice this."""
@@ -149,9 +151,11 @@ class _Contest:
         for space in SPACES if self.skew >= SKEWED else SPACES[:1]:
             if space != "dot":
                 yield Kind(f"IVF{lists},SQfp16", space)
-            yield Kind("HNSW16,SQfp16", space)
-            if self._champion() == Kind("HNSW16,SQfp16", space).describe():
-                yield Kind("HNSW32,SQfp16", space)
+            for degree in DEGREES:
+                graph = Kind(f"HNSW{degree},SQfp16", space)
+                yield graph
+                if self._champion() != graph.describe():
+                    break
 
     def _champion(self) -> str:
         return self.best.index.kind.describe() if self.best else ""
