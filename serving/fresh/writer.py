@@ -1,4 +1,4 @@
-"""Writes to the SQLite file in a thread: whatever is waiting goes into one transaction, so that all share an fsync."""
+"""Writes to the SQLite file in a thread: what is waiting goes into one transaction, so that all share an fsync."""
 
 import asyncio
 import sqlite3
