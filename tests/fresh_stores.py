@@ -71,14 +71,18 @@ class RedisServer:
         end = time.monotonic() + 10
         while True:
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as asked:
-                    asked.sendall(b"PING\r\n")
-                    if asked.recv(5) == b"+PONG":
-                        return
+                if self.send(b"PING") == b"+PONG":
+                    return
             except OSError:
                 pass
             assert time.monotonic() < end, "redis-server does not answer"
             time.sleep(0.01)
+
+    def send(self, command: bytes) -> bytes:
+        """A command without arguments; its answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(command + b"\r\n")
+            return connection.recv(1000).strip()
 
     def kill(self) -> None:
         if self.process is not None:

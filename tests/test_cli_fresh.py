@@ -56,7 +56,7 @@ def test_erased_users_are_left_out_of_the_next_corpus(store: Path, tmp_path: Pat
     listed = tmp_path / "erased.csv"
     assert run_json("fresh", "erased", store, "--to", listed) == {"users": 9, "written": str(listed)}
     pq.write_table(
-        pq.read_table(_export(store, tmp_path)).set_column(2, "time", [[t for t in range(36, 67)]]),
+        pq.read_table(_export(store, tmp_path)).set_column(2, "time", [list(range(36, 67))]),
         tmp_path / "log.parquet",
     )
     pq_users = pq.read_table(tmp_path / "log.parquet").to_pylist()
@@ -87,7 +87,7 @@ def test_a_store_that_is_not_there(tmp_path: Path) -> None:
 
 def test_redis(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        from serving.fresh.redis import RedisStore
+        from serving.fresh.redis import RedisStore  # noqa: PLC0415  (the package may be missing)
 
         async def fill() -> None:
             opened = RedisStore(server.url, clock=lambda: 50)

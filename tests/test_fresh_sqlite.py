@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving.fresh import database
@@ -79,13 +79,13 @@ def test_two_processes_make_and_write_one_file(tmp_path: Path) -> None:
 
 
 def test_killed_while_adding(tmp_path: Path) -> None:
-    path, rng = tmp_path / "fresh.db", random.Random(0)
+    path, rng = tmp_path / "fresh.db", np.random.default_rng(0)
     acknowledged: list[str] = []
     for kill in range(20):
         with adder(path, f"k{kill}", 10**6) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            lines = [process.stdout.readline() for _ in range(rng.randrange(1, 60))]
+            lines = [process.stdout.readline() for _ in range(rng.integers(1, 60))]
             process.send_signal(signal.SIGKILL)
             lines += process.stdout.readlines()
         acknowledged += [line.split()[0] for line in lines if line.endswith(" 1\n")]
