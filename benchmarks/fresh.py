@@ -1,7 +1,7 @@
 """What the store of fresh watches costs: asking for a user, and adding durably, beside the disk's own fsync.
 
-Every add holds one watch and waits until it is on disk. With `--url` a Redis server is measured instead of a new SQLite
-file; it should be empty. The last line is JSON.
+Every add holds one watch and waits until it is on disk. With `--url` a Redis server is measured instead of a new
+SQLite file; it should be empty. The last line is JSON.
 
     python -m benchmarks.fresh --quick
 """
@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
@@ -108,7 +109,8 @@ async def _cpu(store: FreshStore, user: str, repeats: int) -> float:
 def watches_a_second(where: str, processes: int, together: int, seconds: float) -> Rate:
     """How many watches some processes make durable, each with some adds at the same time."""
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(processes), context.SimpleQueue()
+    barrier = context.Barrier(processes)
+    results: SimpleQueue[tuple[int, float]] = context.SimpleQueue()
     adding = [
         context.Process(target=_add, args=(where, together, seconds, barrier, results)) for _ in range(processes)
     ]
@@ -120,7 +122,9 @@ def watches_a_second(where: str, processes: int, together: int, seconds: float) 
     return Rate([count / seconds for count, _ in done], sum(cpu for _, cpu in done) / sum(n for n, _ in done) * 1e6)
 
 
-def _add(where: str, together: int, seconds: float, barrier: Barrier, results: "multiprocessing.SimpleQueue") -> None:
+def _add(
+    where: str, together: int, seconds: float, barrier: Barrier, results: "SimpleQueue[tuple[int, float]]"
+) -> None:
     async def client(store: FreshStore, name: str, end: float) -> int:
         added = 0
         while time.monotonic() < end:

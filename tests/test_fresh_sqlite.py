@@ -306,7 +306,11 @@ def test_no_permission(tmp_path: Path) -> None:
     command = [sys.executable, "-c", UNPRIVILEGED, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     (tmp_path / "closed").chmod(0o700)
-    assert done.stdout.count("Permission denied") == 2, done.stderr
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == [
+        "got Permission denied. Let this process read and write the file and its folder.",
+        "got a file that is not there or may not be opened (SQLITE_CANTOPEN). Put it back, or restart."
+        " Let this process read and write the file and its folder.",
+    ], done.stderr
 
 
 def test_read_only_while_it_runs(tmp_path: Path) -> None:

@@ -56,19 +56,17 @@ def prepare(path: Path) -> None:
     Raises UsageError where there is something else, CorruptError for a damaged database, StoreUnavailableError where
     it is locked or may not be written.
     """
-    if path.is_dir():
-        raise UsageError(f"store {path}", "a folder", "Name a file; one that is not there is made.")
     try:
+        if path.is_dir():
+            raise UsageError(f"store {path}", "a folder", "Name a file; one that is not there is made.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path), closing(sqlite3.connect(path, isolation_level=None)) as con:
-            tables = con.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if not (tables or _number(con, "application_id") or _number(con, "user_version")):
-                con.executescript(
-                    "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;"
-                    f" BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                    f" PRAGMA user_version = {VERSION}; COMMIT"
-                )
+        with closing(sqlite3.connect(path, isolation_level=None)) as con:
+            if _is_empty(con):
+                with locked(path):
+                    _make(con)
             _recognise(con, path)
+            con.execute("BEGIN IMMEDIATE")  # an error where it may not be written
+            con.execute("ROLLBACK")
     except (sqlite3.Error, OSError) as error:
         if _code(error) in _DAMAGED:
             raise CorruptError(f"store {path}", error, _MOVE) from error
@@ -134,14 +132,32 @@ def truncate(con: sqlite3.Connection) -> None:
 
 def unavailable(path: Path, error: sqlite3.Error | OSError) -> StoreUnavailableError:
     """What to raise where SQLite or the operating system has an error with the file."""
+    if isinstance(error, OSError):
+        cure = (
+            _RIGHTS if isinstance(error, PermissionError) else "See whether its disk is there, whole, and has room."
+        )
+        return StoreUnavailableError(f"store {path}", error.strerror, cure)
     got, cure = _CAUSES.get(_code(error), (str(error), "See what is wrong with the file."))
-    detail = getattr(error, "sqlite_errorname", None) or getattr(error, "strerror", None)
-    return StoreUnavailableError(f"store {path}", f"{got} ({detail})" if detail else got, cure)
+    return StoreUnavailableError(f"store {path}", f"{got} ({getattr(error, 'sqlite_errorname', 'SQLite')})", cure)
 
 
 def _code(error: Exception) -> int:
     """SQLite's primary result code; 0 for what is not SQLite's."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_empty(con: sqlite3.Connection) -> bool:
+    tables = con.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    return not (tables or _number(con, "application_id") or _number(con, "user_version"))
+
+
+def _make(con: sqlite3.Connection) -> None:
+    if _is_empty(con):
+        con.executescript(
+            "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;"
+            f" BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {VERSION}; COMMIT"
+        )
 
 
 def _recognise(con: sqlite3.Connection, path: Path) -> None:

@@ -101,13 +101,13 @@ class RedisStore:
         self._reads, self._writes = _client(url, read_seconds), _client(url, write_seconds)
         self._of = self._reads.register_script(_OF)
         self._add, self._erase = self._writes.register_script(_ADD), self._writes.register_script(_ERASE)
-        self._breaker = Breaker()
+        self._reading, self._writing = Breaker(), Breaker()
         self._knows_durability = False
 
     async def of(self, user_id: str) -> Fresh:
         """What is known of a user."""
         user = _encoded(user_id)
-        with self._asking():
+        with self._asking(self._reading):
             *found, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
         if not found and erased is None:
             return NOTHING
@@ -122,7 +122,7 @@ class RedisStore:
         for watch in watches:
             key = users.setdefault(watch.user_id, len(users) + 1)
             values += [key, watch.user_id.encode(), watch.time, watch.event_id.encode(), _body(watch)]
-        with self._asking():
+        with self._asking(self._writing):
             await self._warn_of_loss()
             keys = [_EVENTS, _ERASED, _ARRIVALS, *(_USER + user.encode() for user in users)]
             return int(await self._add(keys, values))
@@ -131,12 +131,12 @@ class RedisStore:
         """Forget all watches of a user."""
         check_id("user id", user_id)
         user = user_id.encode()
-        with self._asking():
+        with self._asking(self._writing):
             return int(await self._erase([_USER + user, _EVENTS, _ERASED], [user, int(self._clock())]))
 
     async def size(self) -> int:
         """How many watches there are."""
-        with self._asking():
+        with self._asking(self._reading):
             return int(await self._reads.scard(_EVENTS))
 
     async def close(self) -> None:
@@ -145,12 +145,12 @@ class RedisStore:
         await self._writes.aclose()
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        self._breaker.check()
+    def _asking(self, breaker: Breaker) -> Iterator[None]:
+        breaker.check()
         try:
             yield
         except (RedisError, OSError) as error:
-            raise self._breaker.failed(_unavailable(self._about, error)) from error
+            raise breaker.failed(_unavailable(self._about, error)) from error
 
     async def _warn_of_loss(self) -> None:
         """Log once if the server writes no append-only file: what it acknowledges is then lost with its memory."""

@@ -81,7 +81,8 @@ class SqliteStore:
             before = con.total_changes
             con.executemany(_ADD, rows)
             new = con.total_changes - before
-            con.execute(_GREW, (new,))
+            if new:  # nothing to write, nothing to wait for
+                con.execute(_GREW, (new,))
             return new
 
         return await self._writer.run(work)
