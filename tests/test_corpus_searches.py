@@ -50,6 +50,7 @@ def test_tokens_by_hand(tmp_path: Path, log: str) -> None:
     assert counts.model_dump() == {
         "rows_read": 5,
         "rejected": {},
+        "erased": 0,
         "unknown_users": 1,
         "searches": 4,
         "tokens": 11,

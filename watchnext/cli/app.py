@@ -8,6 +8,7 @@ from watchnext.cli.compare import compare
 from watchnext.cli.demo import demo
 from watchnext.cli.deny import deny
 from watchnext.cli.evaluate import evaluate
+from watchnext.cli.fresh import fresh
 from watchnext.cli.index import index
 from watchnext.cli.ingest import ingest
 from watchnext.cli.publish import publish
@@ -58,3 +59,4 @@ app.command()(simulate)
 app.add_typer(study)
 app.add_typer(releases)
 app.add_typer(vectors)
+app.add_typer(fresh)
