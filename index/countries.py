@@ -42,7 +42,7 @@ class Countries:
         countries, histories = export.user_table.column("country"), export.histories
         popular = {}
         for name in export.manifest.features.countries:
-            users = np.flatnonzero(pc.fill_null(pc.equal(countries, name), False).to_numpy())
+            users = np.flatnonzero(pc.fill_null(pc.equal(countries, name), False).to_numpy()).astype(np.int32)
             _, watches = histories.positions(users, np.zeros(len(users), np.int64), histories.lengths[users])
             counts = np.bincount(histories.items[watches], minlength=len(export.items) + 1)
             counts[0] = counts[export.withdrawn] = 0

@@ -45,7 +45,7 @@ def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
         shares = np.zeros(similarities.shape, np.float32)
         np.add.at(shares.T, first, by_watch.T)
     strongest = np.argsort(-(similarities if shares is None else shares), axis=1, kind="stable")[:, :REASONS]
-    known = [export.item_vectors[n].any(axis=1) for n in (numbers, watched)]
+    known, has = (np.any(export.item_vectors[n], axis=1) for n in (numbers, watched))
     reasons = []
     for row, best in enumerate(strongest.tolist()):
         reasons.append(
@@ -54,7 +54,7 @@ def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
                     export.items.id(int(watched[place])),
                     export.catalogue.title(int(watched[place])),
                     None if shares is None else round(float(shares[row, place]), 6),
-                    round(float(similarities[row, place]), 6) if known[0][row] and known[1][place] else None,
+                    round(float(similarities[row, place]), 6) if known[row] and has[place] else None,
                 )
                 for place in best
             ]
@@ -77,7 +77,8 @@ def is_linear(export: Export) -> bool:
 def _directions(export: Export, numbers: Int32) -> Float32:
     """[items, dim] item vectors of length 1, or 0."""
     vectors: Float32 = np.asarray(export.item_vectors)[numbers]
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    directions: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return directions
 
 
 def _shares(export: Export, recent: Int32, numbers: Int32) -> Float32:

@@ -123,8 +123,8 @@ class Recommender:
             if left == k:
                 return Found(numbers, scores, sources)
         elif (there := self.countries.popular.get(asker.country or "")) is not None:
-            kept = ~np.isin(there.numbers, asker.watched)
-            kept = np.flatnonzero(kept if allowed is None else kept & allowed[there.numbers])[:k]
+            left_over = ~np.isin(there.numbers, asker.watched)
+            kept = np.flatnonzero(left_over if allowed is None else left_over & allowed[there.numbers])[:k]
             numbers, scores, sources = there.numbers[kept], there.shares[kept], [("popular_in_country", len(kept))]
         missing = k - len(numbers)
         if missing:

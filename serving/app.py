@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from starlette.types import Receive, Scope, Send
 
-from serving.fresh.store import FreshStore, open_store
+from serving.fresh.choose import open_store
+from serving.fresh.store import FreshStore
 from serving.front import Front
 from serving.neighbours import add_neighbours
 from serving.parameters import only_known_parameters
@@ -40,7 +42,7 @@ def create_app(settings: ServingSettings, releases: LiveReleases | None = None) 
         if store is not None:
             await store.close()
 
-    app = FastAPI(
+    app = _Api(
         title="watchnext",
         summary="Videos that a user is likely to watch next.",
         version=__version__,
@@ -52,5 +54,18 @@ def create_app(settings: ServingSettings, releases: LiveReleases | None = None) 
     add_watches(app, live, store)
     add_neighbours(app, live, settings)
     add_state(app, live)
-    app.add_middleware(Front, recommending=recommending, query=limited(RecommendQuery, settings), settings=settings)
+    app.front = Front(app.behind, recommending, limited(RecommendQuery, settings), settings)
     return app
+
+
+class _Api(FastAPI):
+    """FastAPI with something in front of all its middleware."""
+
+    front: Front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What FastAPI answers."""
+        await super().__call__(scope, receive, send)

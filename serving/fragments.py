@@ -42,13 +42,11 @@ class Fragments:
             starts = self._learn(listed)
             parts = [starts[number] for number in listed]
         texts = orjson.dumps(np.ascontiguousarray(scores), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-        pieces, first = [], 0
-        for source, count in sources:
-            end = _end(source)
-            last = first + count
-            pieces += [start + text + end for start, text in zip(parts[first:last], texts[first:last], strict=True)]
-            first = last
-        return b"[" + b",".join(pieces) + b"]"
+        ends = [end for source, count in sources for end in (_end(source),) * count]
+        pieces = [b""] * (3 * len(parts))
+        pieces[::3], pieces[1::3], pieces[2::3] = parts, texts, ends
+        pieces[-1] = ends[-1][:-1]  # without its comma
+        return b"[%b]" % b"".join(pieces)
 
     def _learn(self, numbers: list[int]) -> dict[int, bytes]:
         """What is kept, with these items among it."""
@@ -63,4 +61,4 @@ class Fragments:
 
 @lru_cache
 def _end(source: Source) -> bytes:
-    return b',"source":"' + source.encode() + b'"}'
+    return b',"source":"%b"},' % source.encode()

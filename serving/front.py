@@ -9,24 +9,21 @@ first is worked on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import logging
 from time import perf_counter
-from typing import Any
 
 from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.facts import Facts
 from serving.parameters import QueryReader
-from serving.problems import BusyError, as_problem
+from serving.problems import FAILED, BusyError, as_problem, problem
 from serving.recommend import FACTS
 from serving.recommending import Recommending
 from serving.settings import ServingSettings
 from watchnext.api.requests import RecommendQuery
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+log = logging.getLogger(__name__)
 _OPEN = frozenset({"/healthz/live", "/healthz/ready"})
 """Paths that are always answered: whoever restarts servers asks them."""
 
@@ -43,7 +40,7 @@ class Front:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         recommending: Recommending,
         query: type[RecommendQuery],
         settings: ServingSettings,
@@ -61,7 +58,7 @@ class Front:
         facts = scope[FACTS] = Facts()
         started = False
 
-        async def sending(message: MutableMapping[str, Any]) -> None:
+        async def sending(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -77,7 +74,8 @@ class Front:
         except Exception as error:
             response = as_problem(error)
             if response is None:
-                raise
+                log.exception("A request failed.")
+                response = problem(500, FAILED)
             if not started:
                 await _respond(response, send)
         finally:

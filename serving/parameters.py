@@ -68,7 +68,7 @@ async def only_known_parameters(request: Request) -> None:
 
 def _fields(parameters: Sequence[Any]) -> dict[str, Any]:
     """Annotations by name; of a parameter that is a model, those of its fields."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for parameter in parameters:
         annotation = parameter.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -123,7 +123,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Answer every error of an app as a problem, and describe `Problem` in its OpenAPI."""
-    for kind in (*_TOLD, HTTPException):
+    for kind in (*_TOLD, HTTPException, Exception):
         app.exception_handler(kind)(_handle)
     generate = app.openapi
 

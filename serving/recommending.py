@@ -13,16 +13,15 @@ from index.filters import ItemFilter
 from index.interface import Bool
 from index.recommender import Found
 from serving.facts import Facts
-from serving.fresh.store import Fresh, FreshStore, StoreUnavailableError
+from serving.fresh.store import NOTHING, Fresh, FreshStore
 from serving.opened import Opened
 from serving.problems import WrongError
 from serving.releases import OVERRIDE, Live, LiveReleases
 from serving.settings import ServingSettings
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, seconds
-from watchnext.errors import UsageError
+from watchnext.errors import StoreUnavailableError, UsageError
 from watchnext.features import UserContext
 
-NOTHING_FRESH = Fresh((), None)
 _THREADS = 4
 """That filtered and explained answers are made in, which take milliseconds; all others are made at once."""
 
@@ -82,12 +81,12 @@ class Recommending:
 
     async def _fresh(self, user_id: str, facts: Facts) -> Fresh:
         if self._store is None:
-            return NOTHING_FRESH
+            return NOTHING
         try:
             return await self._store.of(user_id)
         except StoreUnavailableError:
             facts.degraded = True
-            return NOTHING_FRESH
+            return NOTHING
 
     async def _answer(self, variant: str, opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> bytes:
         facts.variant, facts.release = variant, opened.manifest.name

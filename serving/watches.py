@@ -2,17 +2,18 @@
 
 from datetime import UTC, datetime
 from time import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request
 
-from serving.fresh.store import Fresh, FreshStore, StoreUnavailableError, Watch
+from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from serving.opened import Opened
 from serving.problems import BusyError, responses
 from serving.recommend import facts_of
 from serving.releases import LiveReleases
 from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, WatchesAnswer
 from watchnext.api.requests import Id, WatchesRequest, seconds
+from watchnext.errors import StoreUnavailableError
 
 PathUser = Annotated[Id, Path(description="As in the watch log.", examples=["u-1042"])]
 MOST_WATCHES = 10_000
@@ -50,9 +51,9 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         facts = facts_of(request)
         variant, opened = releases.live.variant_of(user_id)
         facts.user_id, facts.variant, facts.release = user_id, variant, opened.manifest.name
-        fresh = Fresh((), None)
+        fresh = NOTHING
         try:
-            fresh = fresh if store is None else await store.of(user_id)
+            fresh = NOTHING if store is None else await store.of(user_id)
         except StoreUnavailableError:
             facts.degraded = True
         watches = _watches(opened, user_id, fresh)
@@ -89,8 +90,12 @@ def _watches(opened: Opened, user_id: str, fresh: Fresh) -> list[HistoryItem]:
     stored = opened.askers.stored_watches(user_id, fresh)
     seen = {(item_id, when) for item_id, when in stored}
     new = [(item_id, when) for item_id, when in fresh.watches if (item_id, when) not in seen]
-    rows = [(when, "stored", item_id) for item_id, when in stored] + [(when, "fresh", id_) for id_, when in new]
-    rows.sort(key=lambda row: row[0], reverse=True)
+    rows: list[tuple[int, Literal["stored", "fresh"], str]] = [
+        *((when, "stored", item_id) for item_id, when in stored),
+        *((when, "fresh", item_id) for item_id, when in new),
+    ]
+    rows.sort(key=lambda row: row[0])
+    rows.reverse()
     numbers = export.items.numbers([item_id for _, _, item_id in rows])
     return [
         HistoryItem.model_construct(

@@ -1,7 +1,7 @@
 """Several processes that answer on one address: gunicorn forks them, and forks another for one that dies.
 
-The parent opens the release before it forks, so that the processes share its memory; it answers nothing itself and has
-no threads.
+The parent opens the release before it forks, so that the processes share its memory; it answers nothing itself and
+has no threads.
 """
 
 import gc
@@ -16,12 +16,12 @@ from uvicorn_worker import UvicornWorker
 from serving.settings import ServingSettings
 
 
-class _Worker(UvicornWorker):
+class _Worker(UvicornWorker):  # type: ignore[misc]
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
     """Arguments of `uvicorn.Config`, set before the processes are forked."""
 
 
-class _Server(BaseApplication):
+class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, app: FastAPI, options: dict[str, Any]) -> None:
         self._app, self._options = app, options
         super().__init__()

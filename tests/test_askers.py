@@ -5,29 +5,20 @@ import pyarrow as pa
 import pytest
 
 from index.askers import Askers, News
-from tests.worlds import make_export
+from tests.worlds import make_export, mean_world
 from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig
 from watchnext.export import Export
 from watchnext.features import FeatureSpec, UserContext
-from watchnext.histories import Histories
-from watchnext.linear import NoLog, linear_export
-from watchnext.vocabulary import Vocabulary
 
 VECTORS = np.array([[0, 0], [1, 0], [0, 1], [3, 4], [0, 0]], np.float32)
 """Of items 1 to 4; the last one was never trained."""
 NOW = 1000
 
 
-def export(history: int = 3, users: int = 2) -> Export:
-    """User u1 has watched i1 at 10 and i2 at 20, user u2 nothing; a user's vector is the mean of the last watches."""
-    log = NoLog(
-        items=Vocabulary(["i1", "i2", "i3", "i4"]),
-        users=Vocabulary([f"u{n}" for n in range(1, users + 1)]),
-        histories=Histories.of([[1, 2], *[[]] * (users - 1)], [[10, 20], *[[]] * (users - 1)]),
-        user_table=pa.table([pa.nulls(users + 1, field.type) for field in USER_SCHEMA], schema=USER_SCHEMA),
-    )
-    return linear_export(log, ModelConfig.linear(2, history), VECTORS, VECTORS)
+def export() -> Export:
+    """User u1 has watched i1 at 10 and i2 at 20, user u2 nothing; a user's vector is the mean of the last three."""
+    return mean_world(VECTORS, {"u1": [(1, 10), (2, 20)], "u2": []}, history=3)
 
 
 def news(*watches: tuple[int, int], erased: int | None = None) -> News:

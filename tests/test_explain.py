@@ -7,20 +7,16 @@ import pytest
 
 from index.askers import Askers
 from index.explain import explain, is_linear
+from tests.worlds import mean_world
 from watchnext.config import ModelConfig
 from watchnext.export import Export
-from watchnext.histories import Histories
-from watchnext.linear import NoLog, linear_export
-from watchnext.vocabulary import Vocabulary
 
 VECTORS = np.array([[0, 0], [2, 0], [0, 1], [3, 4], [0, 0], [1, -1]], np.float32)
 
 
 def export(*watches: int, decay: float | None = None, similarity: str = "dot") -> Export:
-    log = NoLog(
-        items=Vocabulary([f"i{n}" for n in range(1, 6)]), users=Vocabulary(["u"]), histories=Histories.of([watches])
-    )
-    return linear_export(log, ModelConfig.linear(2, 50, decay, similarity=similarity), VECTORS, VECTORS)
+    own = [(item, time) for time, item in enumerate(watches)]
+    return mean_world(VECTORS, {"u": own}, decay=decay, similarity=similarity)
 
 
 def shares(made: Export, candidate: int) -> dict[str, float | None]:

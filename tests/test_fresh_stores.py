@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -150,7 +151,7 @@ def test_ids_come_back_as_they_were(where: str) -> None:
         ("fraction", -0.1, "fraction of a watch: got -0.1"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_whole(where: str, field: str, value: object, got: str) -> None:
+def test_what_cannot_be_kept_is_refused_whole(where: str, field: str, value: Any, got: str) -> None:
     async def work() -> None:
         store = open_store(where)
         with pytest.raises(UsageError, match=got):

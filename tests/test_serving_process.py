@@ -19,7 +19,7 @@ from tests.worlds import two_groups, write_release
 
 @contextmanager
 def server(releases: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", "0", "--json"]
+    command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", "0", "--json", "--without-keys"]
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
@@ -63,7 +63,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
 def test_taken_port(releases: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", port]
+        command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", port, "--without-keys"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert port in done.stderr

@@ -11,6 +11,8 @@ ID_BYTES = 256
 MOST_ITEMS = 1000
 """Ids of items that one request may name, and watches that one may bring."""
 MOST_SEARCHES = 100
+LATEST = 10**11
+"""Times are nearer to 1970 than this, in seconds."""
 
 
 def _short(text: str) -> str:
@@ -28,13 +30,21 @@ def _unicode(text: str) -> str:
     return text
 
 
+def _in_range(time: datetime) -> datetime:
+    if not -LATEST < time.timestamp() < LATEST:
+        raise ValueError("Should be before the year 5138")
+    return time
+
+
 Id = Annotated[
     str, StringConstraints(min_length=1, max_length=ID_BYTES), AfterValidator(_unicode), AfterValidator(_short)
 ]
 Name = Id
 """Of a category, a country, a device or a release."""
 Time = Annotated[
-    AwareDatetime, Field(description="Seconds since 1970, or a date and time with its zone, 2026-01-31T12:00:00Z.")
+    AwareDatetime,
+    AfterValidator(_in_range),
+    Field(description="A date and time with its zone, 2026-01-31T12:00:00Z, or seconds (or milliseconds) since 1970."),
 ]
 
 
