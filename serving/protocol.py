@@ -10,40 +10,16 @@ Of uvicorn's insides this uses what `tests/test_protocol_uvicorn.py` names; that
 import asyncio
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from enum import Enum
 from typing import ClassVar
-from urllib.parse import unquote_to_bytes
 
 import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.heads import BAD, FULL, LARGE_BODY, LARGE_HEAD, SLOW_BODY, SLOW_HEAD, Limits, wrong_head
 from serving.refusals import Refusal
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much and how long one connection, and how many connections."""
-
-    head_bytes: int = 16 * 1024
-    """Request line and headers; 431 beyond."""
-    headers: int = 64
-    """How many headers; 431 beyond."""
-    head_seconds: float = 10
-    """From the first byte of a request, or from a connection's beginning, to the end of the headers; 408 after."""
-    body_bytes: int = 1024 * 1024
-    """Body of a request; 413 beyond, at once where its length is announced."""
-    body_seconds: float = 30
-    """From the end of the headers to the end of the body; 408 after."""
-    unread_seconds: float = 30
-    """How long a client may leave what is sent to it; the connection is then cut."""
-    connections: int = 1000
-    """Of one process; each beyond gets 503 and its end."""
-    pipelined: int = 32
-    """Requests that wait on one connection for those before them to be answered; the connection ends beyond."""
-    linger_seconds: float = 1
-    """How long to read on, and forget, after a refusal: closing sooner could destroy the answer under way."""
 
 
 class _Stage(Enum):
@@ -56,26 +32,6 @@ class _Stage(Enum):
 
 class _RefusedError(Exception):
     """Ends parsing; httptools makes a parser error of it."""
-
-
-BAD = Refusal(400, "This is not HTTP/1.1 as RFC 9112 has it. Send one well-formed request after the other.")
-BAD_VERSION = Refusal(400, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-BAD_HOST = Refusal(400, "A request of HTTP/1.1 has exactly one header Host.")
-BAD_CODING = Refusal(400, "A body is sent with Content-Length or, by HTTP/1.1, with Transfer-Encoding: chunked.")
-BAD_UTF8 = Refusal(400, "Path or query is not UTF-8. Percent-encode the bytes of UTF-8.")
-TWICE = Refusal(400, "A header that may be there once is there twice.")
-NO_UPGRADE = Refusal(400, "No other protocol is spoken here. Leave out the header Upgrade.")
-SLOW_HEAD = Refusal(408, "The headers took too long. Send a request at once.")
-SLOW_BODY = Refusal(408, "The body took too long. Send less, or faster.")
-LARGE_BODY = Refusal(413, "The body is too large. Send less at once.")
-LARGE_HEAD = Refusal(431, "Request line and headers are too large or too many. Send less.")
-FULL = Refusal(
-    503, "This server has as many connections as it takes. Ask again, and keep connections.", retry_after=1
-)
-
-_ONCE = frozenset(
-    (b"authorization", b"content-length", b"content-type", b"expect", b"host", b"transfer-encoding", b"upgrade")
-)
 
 
 def limited(limits: Limits) -> type["LimitedProtocol"]:
@@ -188,35 +144,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_timer()
 
     def _wrong_head(self) -> Refusal | None:
-        size, once = len(self.url), {}
-        for name, value in self.headers:
-            size += len(name) + len(value) + 4  # ": " and the line's end
-            if name in _ONCE:
-                if name in once:
-                    return TWICE
-                once[name] = value
-        if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
-            return LARGE_HEAD
         if len(self.pipeline) >= self.limits.pipelined:
             return LARGE_HEAD  # which is not sent: requests before it are unanswered
-        if b"%" in self.url and not _is_utf8(unquote_to_bytes(self.url)):
-            return BAD_UTF8
-        return self._wrong_framing(once)
-
-    def _wrong_framing(self, once: dict[bytes, bytes]) -> Refusal | None:
-        version = self.parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            return BAD_VERSION
-        if version == "1.1" and b"host" not in once:
-            return BAD_HOST
-        length, coding = int(once.get(b"content-length", 0)), once.get(b"transfer-encoding")
-        if coding is not None and (version == "1.0" or b"content-length" in once or coding.lower() != b"chunked"):
-            return BAD_CODING
-        if length > self.limits.body_bytes:
-            return LARGE_BODY
-        if self.parser.should_upgrade() and (length or coding or self.parser.get_method() == b"CONNECT"):
-            return NO_UPGRADE  # httptools then takes the body for the other protocol's
-        return None
+        parser = self.parser
+        version, upgrade = parser.get_http_version(), parser.should_upgrade()
+        return wrong_head(parser.get_method(), self.url, version, self.headers, upgrade, self.limits)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal if it is this request's turn, and end the connection."""
@@ -246,6 +178,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._end()
 
     def _end(self) -> None:
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
@@ -261,6 +194,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
+        if self.transport.is_closing():
+            return
         if self.flow.read_paused:
             self._start_timer()  # it is we who do not read
         elif self._stage is _Stage.BETWEEN:
@@ -287,16 +222,9 @@ def _pieces(data: bytes, size: int) -> Iterator[memoryview]:
     return (view[start : start + size] for start in range(0, len(data), size))
 
 
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _cut_unread(transport: asyncio.Transport, seconds: float) -> None:
     """Have the system cut a connection whose other end takes nothing for some time, whoever closed it here."""
     connection = transport.get_extra_info("socket")
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))

@@ -14,7 +14,8 @@ import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from serving.browsers import security_headers
-from serving.protocol import Limits, limited
+from serving.heads import Limits
+from serving.protocol import limited
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from serving.heads import Limits
 from serving.problems import Problem
-from serving.protocol import Limits
 from tests.raw_http import Answer, Server, answers, limited_server, read_all
 
 LIMITS = Limits(

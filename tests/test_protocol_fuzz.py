@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.protocol import Limits
+from serving.heads import Limits
 from tests.raw_http import Server, limited_server, read_all
 
 STREAMS = 3000
