@@ -1,5 +1,6 @@
 """What browsers are told: headers of all answers, which other origins may ask, and a page that describes the API."""
 
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -76,9 +77,7 @@ def add_docs(app: FastAPI) -> None:
 
     Raises ModuleNotFoundError without the package fastapi-offline, of which only these files are used.
     """
-    import fastapi_offline  # noqa: PLC0415
-
-    folder = Path(fastapi_offline.__file__).parent / "static"
+    folder = Path(str(files("fastapi_offline") / "static"))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -127,20 +128,23 @@ def answers(received: bytes) -> list[Answer]:
 
 
 @contextmanager
-def limited_server(limits: Limits | None = None, keep_alive: int = 5) -> Iterator[Server]:
+def limited_server(
+    limits: Limits, loop: Literal["asyncio", "uvloop"] = "uvloop", keep_alive: float = 5
+) -> Iterator[Server]:
     """Serve a `Recorder` with some limits; the server has stopped when the block ends."""
     app = Recorder()
     config = uvicorn.Config(
         app,
-        http=limited(limits or Limits()),
+        http=limited(limits),
         ws="none",
+        loop=loop,
         lifespan="off",
         port=0,
         log_level="info",
         access_log=False,
         server_header=False,
         headers=security_headers(docs=False),
-        timeout_keep_alive=keep_alive,
+        timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)

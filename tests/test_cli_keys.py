@@ -16,7 +16,12 @@ def test_create_list_and_revoke(tmp_path: Path) -> None:
     assert made["written"] == str(file)
     found = KeyRing(file).find(f"Bearer {made['key']}".encode())
     assert found is not None
-    assert (found.id, found.name, found.scopes, found.rate) == (made["id"], "[bold]web", {"read", "write"}, 50)
+    assert (found.id, found.name, found.scopes, found.rate) == (
+        made["id"],
+        "[bold]web",
+        frozenset({"read", "write"}),
+        50.0,
+    )
     (row,) = run_json("keys", "list", "--file", file)["keys"]
     assert row == {name: made[name] for name in ("id", "name", "scopes", "created", "requests_per_second")}
     shown = run("keys", "list", "--file", file)

@@ -67,10 +67,11 @@ def test_a_connection_is_counted_and_has_a_flow() -> None:
 def test_requests_become_cycles_and_wait_in_the_pipeline() -> None:
     def check(protocol: HttpToolsProtocol, _: MagicMock) -> None:
         protocol.data_received(GET[:-2])
-        assert (protocol.url, protocol.headers, protocol.cycle) == (b"/a", [(b"host", b"h")], None)
+        assert (protocol.url, protocol.headers) == (b"/a", [])
         protocol.data_received(GET[-2:])
         first = protocol.cycle
         assert protocol.scope["headers"] is protocol.headers
+        assert protocol.headers == [(b"host", b"h")]
         assert protocol.scope["http_version"] == "1.1"
         assert (first.keep_alive, first.disconnected, first.response_started) == (True, False, False)
         assert (first.response_complete, first.waiting_for_100_continue) == (False, False)
