@@ -51,47 +51,50 @@ _ONCE = frozenset(
 
 
 def wrong_head(
-    method: bytes, url: bytes, version: str, headers: list[tuple[bytes, bytes]], upgrade: bool, limits: Limits
+    url: bytes, version: str, headers: list[tuple[bytes, bytes]], upgrade: bool, limits: Limits
 ) -> Refusal | None:
-    """What to answer a request whose head is complete, None where nothing is wrong with it.
+    """What to answer a request whose head is complete, None where nothing is wrong with it but perhaps its size.
 
     Args:
-        method: `GET`.
         url: path and query as sent.
         version: `1.1`.
         headers: names, in lower case, and values; the parser has checked that Content-Length is a number.
-        upgrade: whether the parser takes the rest of the connection for that of another protocol, as with CONNECT.
+        upgrade: whether the parser takes what follows for another protocol's.
         limits: of sizes.
     """
-    size, once = len(url), dict[bytes, bytes]()
-    for name, value in headers:
-        size += len(name) + len(value) + 4  # ": " and the line's end
-        if name in _ONCE:
-            if name in once:
-                return TWICE
-            once[name] = value
-    if size > limits.head_bytes or len(headers) > limits.headers:
+    if len(headers) > limits.headers:
         return LARGE_HEAD
+    named = dict(headers)
+    if len(named) < len(headers) and _twice(headers):
+        return TWICE
     if b"%" in url and not _is_utf8(unquote_to_bytes(url)):
         return BAD_UTF8
-    if version == "1.1" and b"host" not in once:
+    if version == "1.1" and b"host" not in named:
         return BAD_HOST
-    if version != "1.1" or upgrade or b"content-length" in once or b"transfer-encoding" in once:
-        return _wrong_framing(method, version, once, upgrade, limits)
+    if version != "1.1" or upgrade or b"content-length" in named or b"transfer-encoding" in named:
+        return _wrong_framing(version, named, upgrade, limits)
     return None
 
 
-def _wrong_framing(
-    method: bytes, version: str, once: dict[bytes, bytes], upgrade: bool, limits: Limits
-) -> Refusal | None:
+def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of URL, names and values, with four for each header: `: ` and the end of the line."""
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _twice(headers: list[tuple[bytes, bytes]]) -> bool:
+    names = [name for name, _ in headers if name in _ONCE]
+    return len(set(names)) < len(names)
+
+
+def _wrong_framing(version: str, named: dict[bytes, bytes], upgrade: bool, limits: Limits) -> Refusal | None:
     if version not in {"1.1", "1.0"}:
         return BAD_VERSION
-    length, coding = int(once.get(b"content-length", 0)), once.get(b"transfer-encoding")
-    if coding is not None and (version == "1.0" or b"content-length" in once or coding.lower() != b"chunked"):
+    length, coding = int(named.get(b"content-length", 0)), named.get(b"transfer-encoding")
+    if coding is not None and (version == "1.0" or b"content-length" in named or coding.lower() != b"chunked"):
         return BAD_CODING
     if length > limits.body_bytes:
         return LARGE_BODY
-    if upgrade and (length or coding or method == b"CONNECT"):
+    if upgrade and (length or coding):
         return NO_UPGRADE  # the parser would take the body for the other protocol's
     return None
 

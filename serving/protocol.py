@@ -11,23 +11,28 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from enum import Enum
 from typing import ClassVar
 
 import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.heads import BAD, FULL, LARGE_BODY, LARGE_HEAD, SLOW_BODY, SLOW_HEAD, Limits, wrong_head
+from serving.heads import (
+    BAD,
+    FULL,
+    LARGE_BODY,
+    LARGE_HEAD,
+    NO_UPGRADE,
+    SLOW_BODY,
+    SLOW_HEAD,
+    Limits,
+    head_size,
+    wrong_head,
+)
 from serving.refusals import Refusal
 
-
-class _Stage(Enum):
-    """What of a request comes next."""
-
-    BETWEEN = 0
-    HEAD = 1
-    BODY = 2
+_BETWEEN, _HEAD, _BODY = range(3)
+"""What of a request comes next; plain numbers, as members of an Enum take longer to look up."""
 
 
 class _RefusedError(Exception):
@@ -46,7 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
     turned_away: ClassVar[set["LimitedProtocol"]] = set()
     """Connections beyond the limit that are being told so."""
 
-    _stage = _Stage.BETWEEN
+    _stage = _BETWEEN
     _wire = 0
     """Bytes of this stage so far, without the piece in which it began."""
     _content = 0
@@ -89,7 +94,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._parse(piece)
             if self._deaf:
                 return
-        if self._timer is None and (self._stage is not _Stage.BETWEEN or self._all_answered()):
+        if self._timer is None and (self._stage != _BETWEEN or self._all_answered()):
             self._start_timer()
 
     def _parse(self, piece: bytes | memoryview) -> None:
@@ -101,7 +106,7 @@ class LimitedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or BAD)
         else:
-            if self._stage is _Stage.BODY:
+            if self._stage == _BODY:
                 if self._wire > 2 * self.limits.body_bytes:  # chunks of single bytes, or trailers without end
                     self._refuse(LARGE_BODY)
             elif self._wire > self.limits.head_bytes:
@@ -110,21 +115,22 @@ class LimitedProtocol(HttpToolsProtocol):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._enter(_Stage.HEAD)
+        self._stage, self._wire = _HEAD, 0
+        self._stop_timer()
 
     @override
     def on_headers_complete(self) -> None:
-        self._refusal = self._wrong_head()
-        if self._refusal:
+        upgrade = self.parser.should_upgrade()
+        self._refusal = self._wrong_head(upgrade)
+        if self._refusal is not None:
             raise _RefusedError
         super().on_headers_complete()
-        self._enter(_Stage.BODY)
-        self._content = 0
-        if self.expect_100_continue or self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # whether the client will send a body is not known
-        if self.scope["http_version"] == "1.0":
-            self.cycle.waiting_for_100_continue = False
+        self._stage, self._wire, self._content = _BODY, 0, 0
+        self._stop_timer()
         self.headers = []  # trailers go here, and nowhere else
+        if upgrade or self.expect_100_continue:
+            self.cycle.keep_alive = False  # whether the client will send a body is not known
+            self.cycle.waiting_for_100_continue &= self.scope["http_version"] != "1.0"
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -137,24 +143,23 @@ class LimitedProtocol(HttpToolsProtocol):
     @override
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._enter(_Stage.BETWEEN)
-
-    def _enter(self, stage: _Stage) -> None:
-        self._stage, self._wire = stage, 0
+        self._stage, self._wire = _BETWEEN, 0
         self._stop_timer()
 
-    def _wrong_head(self) -> Refusal | None:
+    def _wrong_head(self, upgrade: bool) -> Refusal | None:
+        if self._wire and head_size(self.url, self.headers) > self.limits.head_bytes:  # else it came in one piece
+            return LARGE_HEAD
         if len(self.pipeline) >= self.limits.pipelined:
             return LARGE_HEAD  # which is not sent: requests before it are unanswered
-        parser = self.parser
-        version, upgrade = parser.get_http_version(), parser.should_upgrade()
-        return wrong_head(parser.get_method(), self.url, version, self.headers, upgrade, self.limits)
+        if upgrade and self.parser.get_method() == b"CONNECT":
+            return NO_UPGRADE
+        return wrong_head(self.url, self.parser.get_http_version(), self.headers, upgrade, self.limits)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal if it is this request's turn, and end the connection."""
         self._deaf = True
         self._stop_timer()
-        if self._stage is not _Stage.BODY:  # the request has no cycle yet; `self.cycle` is that of the one before
+        if self._stage != _BODY:  # the request has no cycle yet; `self.cycle` is that of the one before
             if self._all_answered():
                 self._answer(refusal)
             else:
@@ -184,7 +189,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
 
     def _start_timer(self) -> None:
-        seconds = self.limits.body_seconds if self._stage is _Stage.BODY else self.limits.head_seconds
+        seconds = self.limits.body_seconds if self._stage == _BODY else self.limits.head_seconds
         self._timer = self.loop.call_later(seconds, self._late)
 
     def _stop_timer(self) -> None:
@@ -198,10 +203,10 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self.flow.read_paused:
             self._start_timer()  # it is we who do not read
-        elif self._stage is _Stage.BETWEEN:
+        elif self._stage == _BETWEEN:
             self.transport.close()
         else:
-            self._refuse(SLOW_BODY if self._stage is _Stage.BODY else SLOW_HEAD)
+            self._refuse(SLOW_BODY if self._stage == _BODY else SLOW_HEAD)
 
     @override
     def pause_writing(self) -> None:
