@@ -11,6 +11,7 @@ from watchnext.cli.evaluate import evaluate
 from watchnext.cli.fresh import fresh
 from watchnext.cli.index import index
 from watchnext.cli.ingest import ingest
+from watchnext.cli.keys import keys
 from watchnext.cli.publish import publish
 from watchnext.cli.recommend import recommend
 from watchnext.cli.releases import releases
@@ -58,5 +59,6 @@ app.command()(analogy)
 app.command()(simulate)
 app.add_typer(study)
 app.add_typer(releases)
+app.add_typer(keys)
 app.add_typer(vectors)
 app.add_typer(fresh)
