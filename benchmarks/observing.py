@@ -13,6 +13,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import structlog
@@ -111,7 +112,7 @@ def logging_() -> dict[str, float]:
     }
     figures = {
         f"log line, users by {how}, µs": microseconds(
-            lambda log=log: log("abcdef0123456789", "GET", "/recommend", 200, 0.0012, 4000, **about)
+            partial(log, "abcdef0123456789", "GET", "/recommend", 200, 0.0012, 4000, **about)
         )
         for how, log in logs_of.items()
     }
@@ -132,7 +133,7 @@ def tracing() -> dict[str, float]:
     parts = [("vector", 0, 1000), ("search", 1000, 200_000), ("filter", 200_000, 201_000)]
     figures = {
         f"spans, {name}, µs": microseconds(
-            lambda caller=caller: made.request("GET /recommend", 200, 0, 500_000, parts, caller), 300
+            partial(made.request, "GET /recommend", 200, 0, 500_000, parts, caller), 300
         )
         for name, caller in {"traced": None, "the caller is not traced": CALLER + "0"}.items()
     }

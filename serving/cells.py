@@ -83,4 +83,5 @@ class SharedCells:
 
     def total(self, name: str) -> Float64:
         """[series, width] the sum of a family's cells over all rows."""
-        return self.each(name).sum(axis=0)
+        total: Float64 = self.each(name).sum(axis=0)
+        return total

@@ -97,7 +97,8 @@ class Metrics:
         marks = self._cells.each("score_marks").reshape(len(counts), 2, -1)[:, :, rows]  # [workers, old or new, BINS]
         behind = now // self._window_seconds - self._cells.each("score_window")[:, 0, 0]  # [workers] windows
         old, new = counts - marks[:, 0], counts - marks[:, 1]
-        return np.where(behind[:, None] < 1, old, np.where(behind[:, None] < 2, new, 0)).sum(axis=0).tolist()
+        recent = np.where(behind[:, None] < 1, old, np.where(behind[:, None] < 2, new, 0))
+        return [float(count) for count in recent.sum(axis=0)]
 
     def collect(self) -> Iterator[Metric]:
         """All families with their samples, for prometheus_client."""
@@ -117,7 +118,8 @@ class Metrics:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The text and its content type: OpenMetrics where the `Accept` header names it, else Prometheus' own."""
         if "application/openmetrics-text" in accept:
-            return openmetrics.generate_latest(self), openmetrics.CONTENT_TYPE_LATEST
+            text: bytes = openmetrics.generate_latest(self)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self), CONTENT_TYPE_PLAIN_0_0_4
 
     def _metric(self, family: Family) -> Metric:
@@ -151,6 +153,6 @@ def _samples(family: Family, cells: Float64) -> Iterator[tuple[str, dict[str, st
     else:
         below = np.cumsum(cells[1:]).tolist()
         for bound, count in zip((*family.bounds, math.inf), below, strict=True):
-            yield "_bucket", {"le": floatToGoString(bound)}, count
+            yield "_bucket", {"le": floatToGoString(bound)}, count  # type: ignore[no-untyped-call]
         yield "_count", {}, below[-1]
         yield "_sum", {}, float(cells[0])

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AnyValue
 
 from watchnext import __version__
 
@@ -42,7 +43,7 @@ class Tracing:
         parts: Iterable[tuple[str, int, int]] = (),
         traceparent: str | None = None,
         tracestate: str | None = None,
-        attributes: Mapping[str, str | int] | None = None,
+        attributes: Mapping[str, AnyValue] | None = None,
     ) -> str | None:
         """Make the span of an answered request, a child of the caller's where there is one.
 
@@ -62,7 +63,11 @@ class Tracing:
         headers = {"traceparent": traceparent, "tracestate": tracestate}
         caller = self._propagator.extract({name: value for name, value in headers.items() if value})
         method, _, path = route.partition(" ")
-        about = {"http.request.method": method, "http.route": path, "http.response.status_code": status}
+        about: dict[str, AnyValue] = {
+            "http.request.method": method,
+            "http.route": path,
+            "http.response.status_code": status,
+        }
         epoch = time.time_ns() - time.perf_counter_ns()
         span = self._tracer.start_span(
             route, caller, SpanKind.SERVER, about | dict(attributes or {}), start_time=epoch + begun

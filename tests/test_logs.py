@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -160,18 +159,24 @@ def test_all_loggers_write_the_same_way(written: Written) -> None:
     logging.getLogger("uvicorn.error").info("Up on %s", "x\n\x1b[0m", extra={"color_message": "no"})
     logging.getLogger("gunicorn.error").warning("Worker %d ended", 7)
     logging.getLogger("anything.else").error("Bad", extra={"path": "/x"})
-    warnings.warn("careful", stacklevel=1)
     structlog.get_logger().debug("not told")
     logging.getLogger("uvicorn.error").debug("not told")
     lines = written.lines()
-    assert [(line["level"], line.get("logger"), line["event"]) for line in lines[:4]] == [
+    assert [(line["level"], line.get("logger"), line["event"]) for line in lines] == [
         ("info", None, "Swapped"),
         ("info", "uvicorn.error", "Up on x\\n\\x1b[0m"),
         ("warning", "gunicorn.error", "Worker 7 ended"),
         ("error", "anything.else", "Bad"),
     ]
     assert (lines[0]["release"], lines[3]["path"], "color_message" in lines[1]) == ("r2", "/x", False)
-    assert (lines[4]["logger"], "careful" in lines[4]["event"], len(lines)) == ("py.warnings", True, 5)
+
+
+def test_warnings_are_lines() -> None:
+    script = "import warnings; from serving.logs import Logs; Logs(); warnings.warn('careful')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    line = json.loads(done.stderr)
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "UserWarning: careful" in line["event"]
 
 
 def failing(depth: int) -> float:

@@ -115,7 +115,7 @@ def test_openmetrics_where_it_is_accepted() -> None:
     accept = "application/openmetrics-text;version=x;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"  # any version
     text, kind = metrics.render(accept)
     assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    (requests,) = [f for f in openmetrics_families(text.decode()) if f.name == "watchnext_requests"]
+    (requests,) = [f for f in openmetrics_families(text.decode()) if f.name == "watchnext_requests"]  # type: ignore[no-untyped-call]
     assert [(s.name, s.value) for s in requests.samples] == [("watchnext_requests_total", 1)]
 
 
