@@ -1,6 +1,6 @@
 """Looking closer at a few answers: what an exact search would have found, and what a shadow would have answered.
 
-Both are counted only; no answer waits for them. They share one thread of lowest priority and a short queue, and what
+Both are counted only; no answer waits for them. They share one thread of lower priority and a short queue, and what
 does not fit into it is left out.
 """
 
@@ -27,7 +27,8 @@ from watchnext.features import Float32
 from watchnext.histories import Int32
 
 _RECALL, _SHADOW = map(CHECKS.index, ("recall", "shadow"))
-_LOWEST = 19
+_NICER = 5
+"""A thread of the lowest priority would hold the interpreter's lock while others keep it from running."""
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ class Checks:
 
     def _run(self) -> None:
         if sys.platform == "linux":  # where each thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER)
         while (waiting := self._jobs.get()) is not None and not self._stopped.is_set():
             check, job = waiting
             try:
@@ -147,7 +149,7 @@ class Checks:
 def exact_best(vectors: Float32, query: Float32, k: int, allowed: Bool, exclude: Int32) -> Float32:
     """[1, k] the best scores of an exact search, falling; -inf where fewer items are left.
 
-    It is `ExactIndex` for one query without BLAS, whose own threads would not have the lowest priority, and in few
+    It is `ExactIndex` for one query without BLAS, whose own threads would have the priority of requests, and in few
     long steps, in which the interpreter's lock is free. The vectors are read where they are, not copied.
 
     Args:

@@ -176,7 +176,7 @@ def test_one_answer_of_so_many(every: int, due: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere threads have no priority of their own.")
-def test_the_thread_has_the_lowest_priority_and_no_other(world: World) -> None:
+def test_the_thread_has_a_lower_priority_and_no_other(world: World) -> None:
     seen = list[int]()
 
     def ask() -> list[str]:
@@ -185,7 +185,7 @@ def test_the_thread_has_the_lowest_priority_and_no_other(world: World) -> None:
 
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     world.checks.shadow(0, 1, ["x"], ask)
-    eventually(lambda: seen == [19])
+    eventually(lambda: seen == [min(19, before + 5)])
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
