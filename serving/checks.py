@@ -74,6 +74,7 @@ class Checks:
         variant: int,
         recommender: Recommender,
         query: Float32,
+        k: int,
         exclude: Int32,
         allowed: Bool | None,
         found: Int32,
@@ -84,11 +85,12 @@ class Checks:
             variant: slot of the release.
             recommender: whose index was asked. Its release stays open until this is checked.
             query: [dim] what was asked.
+            k: how many were asked for.
             exclude: item numbers that could not be found.
             allowed: [items + 1] items that could be found, not changed any more; None: all.
-            found: [k] item numbers that were found, 0 where there were none left.
+            found: [at most k] item numbers that the index found.
         """
-        self._put(_RECALL, partial(self._recall, variant, recommender, query, exclude, allowed, found))
+        self._put(_RECALL, partial(self._recall, variant, recommender, query, k, exclude, allowed, found))
 
     def shadow(self, shadow: int, k: int, shown: Collection[str], ask: Callable[[], Collection[str]]) -> None:
         """Ask another release the same, later. Item numbers of two releases differ, so ids are compared.
@@ -131,6 +133,7 @@ class Checks:
         variant: int,
         recommender: Recommender,
         query: Float32,
+        k: int,
         exclude: Int32,
         allowed: Bool | None,
         found: Int32,
@@ -139,7 +142,7 @@ class Checks:
         if findable is None:
             findable = self._findable[recommender] = _findable(recommender)
         vectors = np.asarray(recommender.export.item_vectors)
-        exact = exact_best(vectors, query, len(found), findable if allowed is None else findable & allowed, exclude)
+        exact = exact_best(vectors, query, k, findable if allowed is None else findable & allowed, exclude)
         self._metrics.recall(variant, float(recall_of_each(found[None], exact, query[None], vectors)[0]))
 
     def _shadow(self, shadow: int, k: int, shown: Collection[str], ask: Callable[[], Collection[str]]) -> None:

@@ -6,14 +6,16 @@ for the event loop, what it has for checks is for the thread of `serving/checks.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import get_args
 
 from serving.cells import Family, SharedCells
 from serving.drift import BINS
+from watchnext.api.answers import Source
 from watchnext.errors import UsageError
 
 SECONDS = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the buckets of latencies."""
-SOURCES = ("stored", "fresh", "context", "popular_in_country", "popular")
+SOURCES: tuple[str, ...] = get_args(Source)
 """What an answer can be made of; the places are the numbers that `recommended` takes."""
 STAGES = ("vector", "search", "filter")
 REFUSALS = ("overload", "deadline", "rate_limit", "key")

@@ -77,13 +77,14 @@ def numbers(*given: int) -> Int32:
         (numbers(1, 3, 5, 7), NOTHING, 1.0),
         (numbers(1, 3, 11, 13), NOTHING, 0.5),
         (numbers(1, 3, 0, 0), NOTHING, 0.5),
+        (numbers(1), NOTHING, 0.25),
         (numbers(5, 7, 9, 11), numbers(1, 3), 1.0),
         (numbers(2, 4, 6, 8), NOTHING, 0.0),
     ],
 )
 def test_recall_of_an_odd_user(world: World, found: Int32, exclude: Int32, recall: float) -> None:
     export = two_groups()
-    world.checks.recall(1, recommender(export), export.user_vectors[1], exclude, None, found)
+    world.checks.recall(1, recommender(export), export.user_vectors[1], 4, exclude, None, found)
     eventually(lambda: world.recalls()[1] == 1)
     assert world.recalls()[0] == recall
 
@@ -92,7 +93,7 @@ def test_recall_among_allowed_items_that_are_not_withdrawn(world: World) -> None
     export = replace(two_groups(), withdrawn=numbers(5))
     allowed = np.ones(ITEMS + 1, bool)
     allowed[1] = False
-    world.checks.recall(1, recommender(export), export.user_vectors[1], numbers(3), allowed, numbers(7, 9, 11))
+    world.checks.recall(1, recommender(export), export.user_vectors[1], 3, numbers(3), allowed, numbers(7, 9, 11))
     eventually(lambda: world.recalls() == (1, 1))
 
 
@@ -129,7 +130,7 @@ def test_what_does_not_fit_the_queue_is_dropped() -> None:
     world, export = World(waiting=2), two_groups()
     for _ in range(3):
         world.checks.shadow(0, 1, ["x"], lambda: ["x"])
-    world.checks.recall(1, recommender(export), export.user_vectors[1], NOTHING, None, numbers(1))
+    world.checks.recall(1, recommender(export), export.user_vectors[1], 1, NOTHING, None, numbers(1))
     assert world.told("checks_dropped_total", check="shadow") == 1
     assert world.told("checks_dropped_total", check="recall") == 1
     world.checks.start()
@@ -158,7 +159,7 @@ def test_a_release_is_let_go_when_its_check_is_done(world: World) -> None:
     export = two_groups()
     asked = recommender(export)
     alive = weakref.ref(asked)
-    world.checks.recall(1, asked, export.user_vectors[1], NOTHING, None, numbers(1))
+    world.checks.recall(1, asked, export.user_vectors[1], 1, NOTHING, None, numbers(1))
     eventually(lambda: world.recalls() == (1, 1))
     del asked
 
