@@ -47,7 +47,7 @@ def _plain(key: str, value: object) -> object:
     text = value if isinstance(value, str) else repr(value)
     if key in _STACK_KEYS:
         return "\n".join(printable(line, LINE_BYTES) for line in text.splitlines())
-    return printable(text, LINE_BYTES)
+    return printable(text.rstrip("\n"), LINE_BYTES)
 
 
 def json_line(event: dict[str, Any]) -> bytes:

@@ -16,7 +16,8 @@ from serving.lines import LineWriter, json_line, plain
 
 LogFormat = Literal["json", "text"]
 
-_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error", "gunicorn.access")
+_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "gunicorn.error")
+_ACCESS = ("uvicorn.access", "gunicorn.access")
 
 
 class Logs:
@@ -66,11 +67,12 @@ class Logs:
 def take_over() -> None:
     """Send what uvicorn and gunicorn log through the root logger, and nowhere else.
 
-    After gunicorn's arbiter is made, and in each worker after its fork. uvicorn must be given `log_config=None`.
+    After gunicorn's arbiter is made, and in each worker after its fork. uvicorn must be given `log_config=None`. Their
+    lines about requests are not written: ours are, and theirs have ids of users in them.
     """
-    for name in _OTHERS:
+    for name in (*_OTHERS, *_ACCESS):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], True
+        logger.handlers, logger.propagate = [], name in _OTHERS
 
 
 class _Handler(logging.Handler):
