@@ -5,6 +5,7 @@ from time import time
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request
+from starlette.convertors import Convertor, register_url_convertor
 
 from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from serving.opened import Opened
@@ -18,6 +19,21 @@ from watchnext.errors import StoreUnavailableError
 PathUser = Annotated[Id, Path(description="As in the watch log.", examples=["u-1042"])]
 MOST_WATCHES = 10_000
 Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the newest.", examples=[50])]
+
+
+class _AnyId(Convertor[str]):
+    """Whatever is in the path, slashes and ends of lines included: ids come from logs, and any may be erased."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _AnyId())
 
 
 def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) -> None:
@@ -41,7 +57,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
             raise BusyError(f"Nothing was noted: {error}") from error
         return WatchesAnswer(added=added, ignored=len(watches) - added)
 
-    @app.get("/users/{user_id}/history", responses=responses(401, 403, 422, 429, 503), **described)
+    @app.get("/users/{user_id:id}/history", responses=responses(401, 403, 422, 429, 503), **described)
     async def history(
         request: Request,
         user_id: PathUser,
@@ -65,7 +81,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
             watches=watches[:limit],
         )
 
-    @app.delete("/users/{user_id}", responses=responses(401, 403, 422, 429, 503), **described)
+    @app.delete("/users/{user_id:id}", responses=responses(401, 403, 422, 429, 503), **described)
     async def erase(request: Request, user_id: PathUser) -> ErasedAnswer:
         """Erase a user: fresh watches are deleted, stored ones are not read any more, and the next training is told.
 

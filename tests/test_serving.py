@@ -12,11 +12,12 @@ from httpx import Client, Response
 from pydantic import BaseModel
 
 from serving.app import create_app
-from serving.problems import MEDIA_TYPE, Problem
+from serving.problems import MEDIA_TYPE
 from serving.releases import LiveReleases
 from tests.servers import running, settings, wait_ready
 from tests.worlds import two_groups, write_release
 from watchnext.api.answers import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
+from watchnext.api.problems import Problem
 from watchnext.api.requests import RecommendQuery
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore

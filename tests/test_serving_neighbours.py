@@ -9,10 +9,11 @@ import pytest
 from httpx import Client, Response
 
 from serving.app import create_app
-from serving.problems import MEDIA_TYPE, Problem
+from serving.problems import MEDIA_TYPE
 from tests.servers import running, settings, wait_ready
 from tests.worlds import ITEMS, two_groups, write_release
 from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
+from watchnext.api.problems import Problem
 from watchnext.export import Export
 
 
