@@ -27,7 +27,7 @@ def add_state(app: FastAPI, releases: LiveReleases) -> None:
         total = sum(now.variants.split.values())
         return ReleasesAnswer(
             variants=[
-                VariantAnswer(variant=name, release=now.opened[name].manifest.name, share=weight / total)
+                VariantAnswer(variant=name, release=now.parts[name].opened.manifest.name, share=weight / total)
                 for name, weight in now.variants.split.items()
             ],
             shadow=now.variants.shadow,

@@ -49,8 +49,9 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
     ) -> HistoryAnswer:
         """What is known of a user's watches, the newest first; nothing of a user nobody knows."""
         facts = facts_of(request)
-        variant, opened = releases.live.variant_of(user_id)
-        facts.user_id, facts.variant, facts.release = user_id, variant, opened.manifest.name
+        part = releases.live.of(user_id)
+        opened = part.opened
+        facts.user_id, facts.variant, facts.slot, facts.release = user_id, part.variant, part.slot, opened.manifest.name
         fresh = NOTHING
         try:
             fresh = NOTHING if store is None else await store.of(user_id)
@@ -80,7 +81,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
 
 def _needed(store: FreshStore | None) -> FreshStore:
     if store is None:
-        raise BusyError("This server keeps no fresh watches: it was started with --fresh none.", 3600)
+        raise BusyError("This server keeps no fresh watches: it was started with --fresh none.", retry_seconds=3600)
     return store
 
 
