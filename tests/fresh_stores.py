@@ -71,7 +71,7 @@ class RedisServer:
         end = time.monotonic() + 10
         while True:
             try:
-                if self.send(b"PING") == b"+PONG":
+                if self.send(b"PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
             except OSError:
                 pass
@@ -100,8 +100,8 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
     if find_spec("redis") is None:
         pytest.skip("the package redis is not installed")
     server = RedisServer(program, folder)
-    server.start(*options)
     try:
+        server.start(*options)
         yield server
     finally:
         server.kill()

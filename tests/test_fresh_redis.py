@@ -101,7 +101,7 @@ def test_no_room_in_memory(tmp_path: Path) -> None:
         assert await store.of("u") == NOTHING
         await store.close()
 
-    with redis_server(tmp_path, "--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+    with redis_server(tmp_path, "--maxmemory", "1", "--maxmemory-policy", "noeviction") as server:
         asyncio.run(work(server))
 
 
@@ -136,9 +136,10 @@ def test_valkeys_urls_and_wrong_passwords(tmp_path: Path) -> None:
         asyncio.run(work(server))
 
 
-def test_a_wrong_url_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_url_and_a_missing_package() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(sys.modules, "serving.fresh.redis", raising=False)
+        patch.delattr("serving.fresh.redis", raising=False)
         patch.setitem(sys.modules, "redis", None)
         with pytest.raises(UsageError, match=r"pip install 'watchnext\[redis\]'"):
             open_store("redis://host")

@@ -128,7 +128,7 @@ def test_ids_come_back_as_they_were(where: str) -> None:
     async def work() -> None:
         store = open_store(where)
         watches = [
-            Watch(f"e{user}{item}"[:100] + str(n), user, item, n, None)
+            Watch(f"e{n}", user, item, n, None)
             for n, (user, item) in enumerate((user, item) for user in AWKWARD for item in AWKWARD)
         ]
         assert await store.add(watches) == len(watches)
