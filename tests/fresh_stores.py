@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.fresh.store import Fresh, Watch
+from serving.fresh.sqlite import SqliteStore
+from serving.fresh.store import Fresh, FreshStore, Watch
 
 AWKWARD = ["u", "ü", "a\0b", "\0", "視" * 85, 'q"u,o\nte', "x" * 256, " padded ", "\U0001f3ac", "%s'; --"]
 """Ids that are allowed."""
@@ -48,6 +49,15 @@ class Model:
     def of(self, user: str) -> Fresh:
         found = sorted((w for w in self.watches if w.user_id == user), key=lambda w: w.time)
         return Fresh(tuple((w.item_id, w.time) for w in found), self.erasures.get(user))
+
+
+def opened(where: str) -> FreshStore:
+    """The store at a path or URL, with time for a machine that is busy."""
+    if "://" not in where:
+        return SqliteStore(Path(where), 5, 10)
+    from serving.fresh.redis import RedisStore  # noqa: PLC0415  (the package may be missing)
+
+    return RedisStore(where, 5, 10)
 
 
 def watch(event: str, user: str = "u", item: str = "i", at: int = 1) -> Watch:
