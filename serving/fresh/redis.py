@@ -42,14 +42,15 @@ _PAGE_ROWS = 5000
 
 _OF = """
 local found = redis.call('ZRANGE', KEYS[1], ARGV[2], -1, 'WITHSCORES')
-local members, sizes, times = {}, {}, {}
+local items, sizes, times = {}, {}, {}
 for i = 1, #found, 2 do
-    members[#members + 1] = found[i]
-    sizes[#sizes + 1] = #found[i]
+    local size = tonumber(string.sub(found[i], 17, 19))
+    items[#items + 1] = string.sub(found[i], 20, 19 + size)
+    sizes[#sizes + 1] = size
     times[#times + 1] = found[i + 1]
 end
 local erased = redis.call('HGET', KEYS[2], ARGV[1])
-return {table.concat(members), table.concat(sizes, ' '), table.concat(times, ' '), erased}
+return {table.concat(items), table.concat(sizes, ' '), table.concat(times, ' '), erased}
 """  # three texts, since the client takes long for many
 _ADD = """
 local new = 0
@@ -123,10 +124,10 @@ class RedisStore:
         """What is known of a user."""
         user = _encoded(user_id)
         async with self._asking(self._reading):
-            members, sizes, times, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
-        if not members and erased is None:
+            items, sizes, times, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
+        if not items and erased is None:
             return NOTHING
-        return Fresh(_watches(members, sizes, times), None if erased is None else int(erased))
+        return Fresh(_watches(items, sizes, times), None if erased is None else int(erased))
 
     async def add(self, watches: Sequence[Watch]) -> int:
         """Keep watches; returns how many were new."""
@@ -260,12 +261,12 @@ def _body(watch: Watch) -> bytes:
     return b"%03d%b%03d%b%b" % (len(item), item, len(event), event, fraction)
 
 
-def _watches(members: bytes, sizes: bytes, times: bytes) -> tuple[tuple[str, int], ...]:
+def _watches(items: bytes, sizes: bytes, times: bytes) -> tuple[tuple[str, int], ...]:
     """What `_OF` returns, as in `Fresh`."""
     watches, start = [], 0
     for size, at in zip(sizes.split(), times.split(), strict=True):
         end = start + int(size)
-        watches.append((_cut(members[start + _ARRIVAL : end])[0].decode(), int(at)))
+        watches.append((items[start:end].decode(), int(at)))
         start = end
     return tuple(watches)
 
