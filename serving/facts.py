@@ -1,4 +1,4 @@
-"""What becomes known of a request while it is answered: for its log line, its metrics, its span and `Server-Timing`."""
+"""What becomes known of a request while it is answered: for its log line, metrics, span and `Server-Timing`."""
 
 from dataclasses import dataclass
 
@@ -26,6 +26,10 @@ class Facts:
     decile: int | None = None
     """Where the best score stands among those of the release's users; None where it cannot be compared."""
     degraded: bool = False
+    added: int | None = None
+    """Watches that were posted and are new; None where none were posted."""
+    ignored: int = 0
+    """Watches that were posted and there already."""
     vector: float = 0.0
     """Reading fresh watches and finding the user's vector."""
     filter: float = 0.0

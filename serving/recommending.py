@@ -29,6 +29,18 @@ _THREADS = 4
 """That filtered and explained answers are made in, which take milliseconds; all others are made at once."""
 
 
+class Made(NamedTuple):
+    """An answer and how it was found."""
+
+    body: bytes
+    found: Found
+    allowed: Bool | None
+
+
+Who = Callable[[Opened], Asker]
+"""Finds whoever asks in a release."""
+
+
 class Recommending:
     """Answers GET and POST /recommend.
 
@@ -103,9 +115,7 @@ class Recommending:
             facts.degraded = True
             return NOTHING
 
-    async def _answer(
-        self, live: Live, part: Part, asker: Asker, asked: Wanted, facts: Facts, who: Callable[[Opened], Asker]
-    ) -> bytes:
+    async def _answer(self, live: Live, part: Part, asker: Asker, asked: Wanted, facts: Facts, who: Who) -> bytes:
         opened = part.opened
         facts.variant, facts.slot, facts.release = part.variant, part.slot, opened.manifest.name
         if asked.exclude:
@@ -119,9 +129,7 @@ class Recommending:
         self._check(live.shadow, part, asker, asked, made, who)
         return made.body
 
-    def _check(
-        self, shadow: Part | None, part: Part, asker: Asker, asked: Wanted, made: Made, who: Callable[[Opened], Asker]
-    ) -> None:
+    def _check(self, shadow: Part | None, part: Part, asker: Asker, asked: Wanted, made: Made, who: Who) -> None:
         """Have an answer looked at closer, if it is its turn; see `serving.checks`."""
         checks, recommender, k = self._observer.checks, part.opened.recommender, asked.k + asked.offset
         if asker.vector is not None and checks.due():
@@ -133,14 +141,6 @@ class Recommending:
         if self._since_shadow == 0:
             shown, other = recommender.export.items.ids(made.found.numbers), shadow.opened
             checks.shadow(shadow.slot, k, shown, lambda: _ids(other, who(other), asked))
-
-
-class Made(NamedTuple):
-    """An answer and how it was found."""
-
-    body: bytes
-    found: Found
-    allowed: Bool | None
 
 
 def is_filtered(asked: Wanted) -> bool:

@@ -73,13 +73,11 @@ class LiveReleases:
     Args:
         store: where releases lie.
         poll_seconds: how often CURRENT and VARIANTS are looked at.
-        swapped: called after each swap with what answered before and what does now; after a refusal both are the same.
     """
 
-    def __init__(
-        self, store: ReleaseStore, poll_seconds: float, swapped: Swapped = lambda _, __: None
-    ) -> None:
-        self._store, self._poll_seconds, self.swapped = store, poll_seconds, swapped
+    def __init__(self, store: ReleaseStore, poll_seconds: float) -> None:
+        self._store, self._poll_seconds = store, poll_seconds
+        self._swapped: Swapped = lambda _, __: None
         self._live: Live | None = None
         self._reason = "The release is being loaded; ask again in a moment."
         self._seen: list[Stamp] = []
@@ -112,8 +110,16 @@ class LiveReleases:
         except (WatchnextError, OSError) as error:
             self._refuse(str(error))
 
-    def start(self) -> None:
-        """Look again and again, in a thread."""
+    def start(self, swapped: Swapped = lambda _, __: None) -> None:
+        """Look again and again, in a thread.
+
+        Args:
+            swapped: called after each swap with what answered before, if anything did, and what does now; after a
+                refusal both are the same.
+        """
+        self._swapped = swapped
+        if self._live is not None:
+            swapped(None, self._live)
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
         self._thread.start()
 
@@ -146,7 +152,7 @@ class LiveReleases:
         named = {variant: Part(variant, slot, opened[name]) for slot, (variant, name) in places}
         earlier, self._live = self._live, Live(variants, named)
         log.info("Answering from %s.", ", ".join(f"{variant} ({name})" for variant, name in wanted.items()))
-        self.swapped(earlier, self._live)
+        self._swapped(earlier, self._live)
 
     def _open(self, name: str) -> Opened:
         with _alone(self._store):
@@ -156,7 +162,7 @@ class LiveReleases:
         if why != self._told:
             log.warning("No release to answer from: %s" if self._live is None else "All stays as it is: %s", why)
             self._told, self._reason = why, "No release can be opened; the server's log says why."
-            self.swapped(self._live, self._live)
+            self._swapped(self._live, self._live)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 from serving.browsers import check_origin
 from serving.logs import LogFormat
 from serving.request_log import UserNames
-
 from watchnext.config import Closed
 from watchnext.errors import UsageError
 
@@ -59,7 +58,7 @@ class ServingSettings(Closed):
     """One answer of so many is searched again exactly, for the metric of recall; 0 is none."""
     shadow_every: int = Field(10, ge=1)
     """One answer of so many is compared with that of a shadow release, where there is one."""
-    drain_seconds: float = Field(10.0, gt=0)
+    drain_seconds: int = Field(10, ge=1)
     """After SIGTERM, how long requests under way may take."""
 
     @field_validator("cors_origins")
