@@ -48,7 +48,7 @@ def server(shared: Server, caplog: pytest.LogCaptureFixture) -> Iterator[Server]
     with caplog.at_level(logging.WARNING):
         yield shared
     assert [answer.status for answer in shared.ask(LAST)] == [200]
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
 def check_refused(answer: Answer, status: int) -> None:
