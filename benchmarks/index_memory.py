@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from index.countries import Countries
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import open_index, save_index
@@ -77,7 +78,7 @@ def build(kind: str, items: int, folder: Path) -> int:
     measured = {"recall_at_50": 1, "target_recall": 0.9, "fell_back": False, "queries": 0, "trials": ()}
     about = {"items": items, "skew": 1, "warnings": (), "item_vectors_sha256": ""}
     filters = Filters.of(Catalogue.empty(items), Vocabulary(map(str, range(1, items + 1))))
-    manifest = save_index(index, filters, folder / "index", **measured, **about)
+    manifest = save_index(index, filters, Countries({}), folder / "index", **measured, **about)
     return sum(entry.bytes for entry in manifest.files.values())
 
 

@@ -134,7 +134,7 @@ def measure_bare(store: ReleaseStore, asked: list[int]) -> tuple[Cost, Cost]:
 def server(store: ReleaseStore) -> "Iterator[tuple[Popen[str], int, float]]":
     """A server process, its port, and the seconds from its start until it was ready."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "watchnext", "serve", str(store.root), "--port", "0", "--json"]
+    command = [sys.executable, "-m", "watchnext", "serve", str(store.root), "--port", "0", "--json", "--without-keys"]
     with Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
         try:
             port = int(json.loads(next(iter(process.stdout or ())))["address"].rpartition(":")[2])

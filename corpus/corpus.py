@@ -44,6 +44,8 @@ class Counts(BaseModel):
     """Rows of the log; of sequences and texts, watches and broken lines."""
     rejected: dict[str, int]
     """Malformed rows by reason."""
+    erased: int = 0
+    """Rows of erased users up to the time of the erasure, malformed or not."""
     below_fraction: int
     """Watches below the minimum watched fraction."""
     duplicates: int
@@ -59,7 +61,7 @@ class Counts(BaseModel):
     def gone(self) -> int:
         """Rows that did not become watches of the corpus."""
         cleaned = self.below_fraction + self.duplicates + self.out_of_vocabulary + self.by_short_users
-        return sum(self.rejected.values()) + cleaned
+        return sum(self.rejected.values()) + self.erased + cleaned
 
 
 class TableCounts(BaseModel):
@@ -87,9 +89,11 @@ class SearchCounts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows_read: int
-    """Rows of the search log; the sum of the next three."""
+    """Rows of the search log; the sum of the next four."""
     rejected: dict[str, int]
     """Malformed rows by reason."""
+    erased: int = 0
+    """Rows of erased users up to the time of the erasure, malformed or not."""
     unknown_users: int
     """Searches of users who are not in the corpus; ignored."""
     searches: int

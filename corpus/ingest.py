@@ -24,6 +24,7 @@ from corpus.corpus import (
     SearchCounts,
     TableCounts,
 )
+from corpus.erased import leave_out_erased, read_erased
 from corpus.options import POSITIONAL, IngestOptions
 from corpus.read import BELOW_FRACTION, LogFile, LogReader, log_files, rows_read
 from corpus.reject import Rejects, check_share, write_rejected
@@ -54,7 +55,10 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
     CorpusManifest.check_target(options.to)
     files = log_files(options)
     with _scratch(options.to) as scratch, _connection(options, scratch) as con:
+        if options.erased:
+            read_erased(con, options, scratch)
         _read(con, options, files, scratch, progress)
+        erased = leave_out_erased(con) if options.erased else 0
         rejects = _check(con, options, files, scratch / REJECTED, progress)
         log = sort_log(con, scratch, lambda done, total: progress("sort", done, total))
         progress("clean", 0, 1)
@@ -67,7 +71,7 @@ def ingest(options: IngestOptions, progress: Progress = lambda stage, done, tota
             min_item_watches=options.min_item_watches,
             min_user_watches=options.min_user_watches,
         )
-        counts = _counts(con, files, rejects, kept)
+        counts = _counts(con, files, rejects, erased, kept)
         progress("clean", 1, 1)
         with atomic_folder(options.to, CorpusManifest) as folder:
             written = write_histories(log, kept, folder, lambda done, total: progress("write", done, total))
@@ -113,10 +117,13 @@ def _check(
     return rejects
 
 
-def _counts(con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejects, kept: Kept) -> Counts:
+def _counts(
+    con: duckdb.DuckDBPyConnection, files: list[LogFile], rejects: Rejects, erased: int, kept: Kept
+) -> Counts:
     counts = Counts(
         rows_read=rows_read(files),
         rejected=rejects.reasons,
+        erased=erased,
         below_fraction=count(con, f"SELECT count(*) FROM log WHERE status = {BELOW_FRACTION}"),
         duplicates=kept.duplicates,
         out_of_vocabulary=kept.out_of_vocabulary,
@@ -134,6 +141,7 @@ def _nothing_left(counts: Counts) -> WatchnextError:
     """Says where the rows went, and which options took them."""
     reasons = (
         (sum(counts.rejected.values()), "malformed", ()),
+        (counts.erased, "of erased users", ("--erased",)),
         (counts.below_fraction, "below the watched fraction", ("--min-fraction",)),
         (counts.duplicates, "duplicates", ()),
         (counts.out_of_vocabulary, "of items left out", ("--min-item-watches", "--max-items")),

@@ -100,6 +100,9 @@ class IngestOptions(Closed):
     """Paths or globs of the search log (Parquet, CSV, JSONL)."""
     search_columns: SearchColumns = SearchColumns()
     """Column names of the search log."""
+    erased: tuple[str, ...] = ()
+    """Paths or globs of lists of erased users (Parquet, CSV, JSONL) with the columns `user` and `time`: their watches
+    and searches up to that time are left out."""
     max_search_tokens: int | None = Field(1_000_000, ge=1)
     """Only this many of the most frequent words and pairs of words stay (paper, 3.5: a million); None keeps all."""
     min_fraction: float = Field(0, ge=0)

@@ -33,7 +33,7 @@ from corpus.sql import Value, required
 from corpus.words import Sequences, Texts, tables
 from watchnext.errors import UsageError
 
-GOOD, BELOW_FRACTION = 0, 255
+GOOD, ERASED, BELOW_FRACTION = 0, 254, 255
 """Statuses of rows that are not malformed; every other status is 1 + the position of its reason in REASONS."""
 REASONS = (
     "broken line",

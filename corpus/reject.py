@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.read import BELOW_FRACTION, GOOD, WATCH_LOG, LogFile, LogKind, file_records
+from corpus.read import BELOW_FRACTION, ERASED, GOOD, WATCH_LOG, LogFile, LogKind, file_records
 from corpus.sources import parquet
 from watchnext.errors import CorruptError, RejectedRowsError
 
@@ -85,7 +85,7 @@ def _all(
     con: duckdb.DuckDBPyConnection, files: list[LogFile], delimiter: str | None, kind: LogKind
 ) -> Iterator[Rejected]:
     bad = con.execute(
-        f"SELECT rowid, status FROM log WHERE status NOT IN ({GOOD}, {BELOW_FRACTION}) ORDER BY rowid"
+        f"SELECT rowid, status FROM log WHERE status NOT IN ({GOOD}, {ERASED}, {BELOW_FRACTION}) ORDER BY rowid"
     ).fetchall()
     start = 0
     for file in files:

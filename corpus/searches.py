@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.corpus import SearchCounts
+from corpus.erased import leave_out_erased, read_erased
 from corpus.options import IngestOptions, LogColumns
 from corpus.read import GOOD, SEARCH_LOG, LogReader, log_files, rows_read
 from corpus.reject import check_share, write_rejected
@@ -65,9 +66,12 @@ def read_searches(
         }
     )
     files = log_files(as_log)
+    if options.erased:
+        read_erased(con, options, rejected.parent)
     reader = LogReader(con, as_log, files, rejected.parent, latest, SEARCH_LOG)
     for file in files:
         reader.read(file)
+    erased = leave_out_erased(con) if options.erased else 0
     rejects = write_rejected(con, files, options.delimiter, rejected, SEARCH_LOG)
     try:
         check_share(rejects, rows_read(files), options.max_rejected_share, kept_in, SEARCH_LOG)
@@ -81,6 +85,7 @@ def read_searches(
     counts = SearchCounts(
         rows_read=rows_read(files),
         rejected=rejects.reasons,
+        erased=erased,
         unknown_users=count(con, f"SELECT count(*) FROM log WHERE status = {GOOD}") - known,
         searches=known,
         tokens=len(stream.items),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from index.countries import Countries
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import IndexManifest, save_index
@@ -31,6 +32,8 @@ Progress = Callable[[str], None]
 FLAT = Kind("Flat")
 SKEWED = 2.0
 """Lengths are skewed where the longest hundredth of the items is so many times as long as the shortest."""
+DEGREES = (16, 32, 48)
+"""Of graphs: links of an item, and twice as many at the bottom. The next is tried where one is the fastest so far."""
 _EXHAUSTIVE_UP_TO = 200_000
 _LEAST_LIST = 40
 """Lists are not halved where they have, on average, fewer items than twice this."""
@@ -148,9 +151,11 @@ class _Contest:
         for space in SPACES if self.skew >= SKEWED else SPACES[:1]:
             if space != "dot":
                 yield Kind(f"IVF{lists},SQfp16", space)
-            yield Kind("HNSW16,SQfp16", space)
-            if self._champion() == Kind("HNSW16,SQfp16", space).describe():
-                yield Kind("HNSW32,SQfp16", space)
+            for degree in DEGREES:
+                graph = Kind(f"HNSW{degree},SQfp16", space)
+                yield graph
+                if self._champion() != graph.describe():
+                    break
 
     def _champion(self) -> str:
         return self.best.index.kind.describe() if self.best else ""
@@ -272,6 +277,7 @@ def build_from_export(
     return save_index(
         built.index,
         Filters.of(export.catalogue, export.items),
+        Countries.of(export),
         folder,
         items=export.manifest.items,
         recall_at_50=built.recall_at_50,

@@ -4,6 +4,7 @@ index.faiss     FAISS's own format; read only after its checksum was compared
 numbers.npy     int32 [items in it]  their item numbers, rising
 fresh.npy       int32  items that were added or got another vector since it was built: searched exactly beside it
 withdrawn.npy   int32  items that are found no more
+popular.arrow   the most watched items of each country; see index.countries
 filters/        which items have a category or an upload time; see index.bitmaps
 manifest.json   search parameters, what was tried and measured, checksums
 """
@@ -13,6 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from index.countries import Countries
 from index.faiss_index import FRESH_FILE, NUMBERS_FILE, WITHDRAWN_FILE, Changes, FaissIndex
 from index.filters import Filters
 from index.kinds import Kind
@@ -70,11 +72,14 @@ class IndexManifest(Manifest):
         return [chosen if chosen in tried else _best(tried, self.target_recall) for tried in kinds.values()]
 
 
-def save_index(index: FaissIndex, filters: Filters, folder: Path, **about: object) -> IndexManifest:
+def save_index(
+    index: FaissIndex, filters: Filters, countries: Countries, folder: Path, **about: object
+) -> IndexManifest:
     """Write an index, whole or not at all; `about` are the fields of the manifest that the index does not know."""
     with atomic_folder(folder, IndexManifest) as temporary:
         index.save(temporary)
         filters.save(temporary)
+        countries.save(temporary)
         return IndexManifest.seal(
             temporary,
             kind=index.kind.factory,

@@ -21,6 +21,7 @@ from watchnext.export import Export, ExportManifest
 from watchnext.features import Float32
 from watchnext.files import MANIFEST, FileEntry, Manifest, atomic_folder
 from watchnext.release import CURRENT, EXPORT, INDEX, ReleaseManifest, ReleaseStore
+from watchnext.variants import CURRENT_VARIANT, VARIANTS
 
 SMOKE_USERS = 100
 """So many users, drawn once, are answered by the new release before it may become current."""
@@ -128,7 +129,7 @@ def free_name(store: ReleaseStore, name: str | None) -> str:
         not name
         or Path(name).name != name
         or name.startswith(".")
-        or name in {CURRENT, DENIED}
+        or name in {CURRENT, CURRENT_VARIANT, DENIED, VARIANTS}
         or any(c.isspace() for c in name)
     ):
         raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")

@@ -162,7 +162,7 @@ def table(lists: Lists, users: Vocabulary, items: Vocabulary) -> pa.Table:
         "item_id": pa.DictionaryArray.from_arrays(place[numbers], items.column(np.flatnonzero(occurs))),
         "score": lists.scores.ravel()[kept],
         "source": pa.DictionaryArray.from_arrays(
-            np.repeat((~lists.known).astype(np.int8), k)[kept], pa.array(["model", "popular"])
+            np.repeat((~lists.known).astype(np.int8), k)[kept], pa.array(["stored", "popular"])
         ),
     }
     return pa.table(columns)

@@ -1,25 +1,26 @@
-"""From a user id to recommended items, on one opened release. Knows nothing of HTTP, and never runs the network."""
+"""From whoever asks to recommended items, on one opened release. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 
+from index.askers import Asker, Askers
 from index.candidates import Candidate, candidates
+from index.countries import Countries
 from index.denied import DeniedItems
 from index.filters import Filters, ItemFilter
 from index.folder import open_index
 from index.interface import Bool, ItemIndex
 from index.popular import MostWatched
+from watchnext.api.answers import Source
 from watchnext.denied import DenyList
 from watchnext.errors import UsageError
 from watchnext.export import Export
 from watchnext.features import Float32
+from watchnext.histories import Int32
 from watchnext.release import EXPORT, INDEX, ReleaseManifest
-
-Source = Literal["model", "popular"]
-"""Whether items come from the user's vector, or are the most watched because there is none."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,23 @@ class Recommendation:
     release: str
 
 
+_NO_NUMBERS, _NO_SCORES = np.zeros(0, np.int32), np.zeros(0, np.float32)
+
+
+class Found(NamedTuple):
+    """Items for whoever asked, best first.
+
+    Args:
+        numbers: [found] item numbers.
+        scores: [found] dot products, or shares of watches of popular items; they fall within each source.
+        sources: where they come from: the first `sources[0][1]` from `sources[0][0]`, the next from the next.
+    """
+
+    numbers: Int32
+    scores: Float32
+    sources: list[tuple[Source, int]]
+
+
 class Recommender:
     """Recommends from an export and its index; all methods may be called from several threads at once.
 
@@ -43,6 +61,7 @@ class Recommender:
         release: the release's name, repeated in every answer.
         filters: of the export's catalogue; None makes them.
         denied: items that nobody may be recommended; None denies nothing.
+        countries: what is popular where; None knows no country.
     """
 
     def __init__(
@@ -52,15 +71,17 @@ class Recommender:
         release: str,
         filters: Filters | None = None,
         denied: DeniedItems | None = None,
+        countries: Countries | None = None,
     ) -> None:
         self.export, self.index, self.release = export, index, release
         self.filters = filters or Filters.of(export.catalogue, export.items)
         self.denied = denied
+        self.askers, self.countries = Askers(export), countries or Countries({})
         self._user_vectors: Float32 = np.asarray(export.user_vectors)  # a view: rows of a memmap are slow to take
         self.popular = MostWatched(export.item_counts, export.withdrawn)
 
     def recommend(self, user_id: str, k: int, wanted: ItemFilter | None = None) -> Recommendation:
-        """The `k` best items for a user, without those already watched.
+        """The `k` best items for a user as training left them, without those already watched.
 
         A user that is unknown, or has no vector or no watch, gets the most watched items. Fewer than `k` only where
         no more are left.
@@ -75,14 +96,42 @@ class Recommender:
         if k < 1:
             raise UsageError("k", k, "Ask for at least 1 item.")
         user = self.export.users.number(user_id)
-        source: Source = "model" if self.knows(user) else "popular"
+        source: Source = "stored" if self.knows(user) else "popular"
         watched, allowed = self.export.histories[user], self.allowed(wanted)
-        if source == "model":
+        if source == "stored":
             found, best = self.index.search(self._user_vectors[user][None], k, [watched], allowed)
             scores, numbers = found[0], best[0]
         else:
             scores, numbers = self.popular.search(k, watched, allowed)
         return Recommendation(candidates(self.export, numbers, scores), source, self.release)
+
+    def answer(self, asker: Asker, k: int, allowed: Bool | None = None) -> Found:
+        """The `k` best items for whoever asks, without those already watched; none are left where there are fewer.
+
+        After the items nearest to the asker's vector come those popular in the country of somebody without a vector,
+        then those popular everywhere.
+
+        Args:
+            k: at least 1.
+            allowed: [items + 1] which items may be found, from `allowed`.
+        """
+        numbers, scores, sources = _NO_NUMBERS, _NO_SCORES, list[tuple[Source, int]]()
+        if asker.vector is not None:
+            found, best = self.index.search(asker.vector[None], k, [asker.watched], allowed)
+            left = int(np.count_nonzero(best[0]))
+            numbers, scores, sources = best[0, :left], found[0, :left], [(asker.source, left)]
+            if left == k:
+                return Found(numbers, scores, sources)
+        elif (there := self.countries.popular.get(asker.country or "")) is not None:
+            left_over = ~np.isin(there.numbers, asker.watched)
+            kept = np.flatnonzero(left_over if allowed is None else left_over & allowed[there.numbers])[:k]
+            numbers, scores, sources = there.numbers[kept], there.shares[kept], [("popular_in_country", len(kept))]
+        missing = k - len(numbers)
+        if missing:
+            shares, popular = self.popular.search(missing, np.concatenate([asker.watched, numbers]), allowed)
+            numbers, scores = np.concatenate([numbers, popular]), np.concatenate([scores, shares])
+            sources = [*sources, ("popular", len(popular))]
+        return Found(numbers, scores, [part for part in sources if part[1]])
 
     def knows(self, user: int) -> bool:
         """Whether a user number has watches and a vector, so that the model can answer."""
@@ -122,4 +171,4 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
         Filters.open(path / INDEX, export.items),
     )
     denied = DeniedItems(DenyList(path.resolve().parent), export.items)
-    return Recommender(export, index, manifest.name, filters, denied)
+    return Recommender(export, index, manifest.name, filters, denied, Countries.open(path / INDEX))

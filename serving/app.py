@@ -1,34 +1,48 @@
-"""The HTTP API. Answers from the current release; knows nothing of TensorFlow, DuckDB or how a model is trained."""
+"""The HTTP API: its parts put together. Knows nothing of TensorFlow, DuckDB or how a model is trained."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import Depends, FastAPI, Response
-from pydantic_core import to_json
+from fastapi import Depends, FastAPI
+from starlette.types import Receive, Scope, Send
 
-from index.recommender import Recommendation
-from serving.loader import ReleaseLoader
+from serving.fresh.choose import open_store
+from serving.fresh.store import FreshStore
+from serving.front import Front
 from serving.neighbours import add_neighbours
-from serving.parameters import UserId, count, only_known_parameters
-from serving.problems import install, responses
-from serving.schemas import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
+from serving.parameters import only_known_parameters
+from serving.problems import install
+from serving.recommend import add_recommend, limited
+from serving.recommending import Recommending
+from serving.releases import LiveReleases
 from serving.settings import ServingSettings
+from serving.state import add_state
+from serving.watches import add_watches
 from watchnext import __version__
+from watchnext.api.requests import RecommendQuery
 from watchnext.release import ReleaseStore
 
 
-def create_app(settings: ServingSettings) -> FastAPI:
-    """The API as an ASGI application; its lifespan loads the current release of `settings.releases`."""
-    loader = ReleaseLoader(ReleaseStore(settings.releases), settings.retry_seconds)
+def create_app(settings: ServingSettings, releases: LiveReleases | None = None) -> FastAPI:
+    """The API as an ASGI application; its lifespan watches `settings.releases` and keeps their fresh watches.
+
+    Args:
+        releases: what was opened already, for processes that are forked and share it; None opens it in the lifespan.
+    """
+    live = releases or LiveReleases(ReleaseStore(settings.releases), settings.poll_seconds)
+    store: FreshStore | None = None if settings.fresh is None else open_store(settings.fresh)
+    recommending = Recommending(live, store, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loader.start()
+        live.start()
         yield
-        loader.stop()
+        recommending.close()
+        live.stop()
+        if store is not None:
+            await store.close()
 
-    app = FastAPI(
+    app = _Api(
         title="watchnext",
         summary="Videos that a user is likely to watch next.",
         version=__version__,
@@ -36,40 +50,22 @@ def create_app(settings: ServingSettings) -> FastAPI:
         dependencies=[Depends(only_known_parameters)],
     )
     install(app)
-    _add_recommend(app, loader, settings)
-    add_neighbours(app, loader, settings)
-    _add_state(app, loader)
+    add_recommend(app, recommending, settings)
+    add_watches(app, live, store)
+    add_neighbours(app, live, settings)
+    add_state(app, live)
+    app.front = Front(app.behind, recommending, limited(RecommendQuery, settings), settings)
     return app
 
 
-def _add_recommend(app: FastAPI, loader: ReleaseLoader, settings: ServingSettings) -> None:
-    @app.get("/recommend", response_model=RecommendAnswer, responses=responses(422, 503), tags=["recommend"])
-    def recommend(user_id: UserId, k: Annotated[int, count(settings)] = settings.default_k) -> Response:
-        """Candidates for a user, best first. A user nobody knows gets the most watched items."""
-        answer = loader.loaded.recommender.recommend(user_id, k)
-        return Response(_body(user_id, answer), media_type="application/json")
+class _Api(FastAPI):
+    """FastAPI with something in front of all its middleware."""
 
+    front: Front
 
-def _body(user_id: str, answer: Recommendation) -> bytes:
-    """A `RecommendAnswer`, written directly: validating what we made ourselves costs more than the search."""
-    candidates = [c.plain() for c in answer.candidates]
-    return to_json({"user_id": user_id, "release": answer.release, "source": answer.source, "candidates": candidates})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
 
-
-def _add_state(app: FastAPI, loader: ReleaseLoader) -> None:
-    @app.get("/healthz/live", responses=responses(422), tags=["state"])
-    async def live() -> LiveAnswer:
-        """The process answers."""
-        return LiveAnswer(status="live")
-
-    @app.get("/healthz/ready", responses=responses(422, 503), tags=["state"])
-    async def ready() -> ReadyAnswer:
-        """A release is loaded, so that all other routes answer."""
-        return ReadyAnswer(status="ready", release=loader.loaded.manifest.name)
-
-    @app.get("/releases/current", responses=responses(422, 503), tags=["state"])
-    async def current() -> ReleaseAnswer:
-        """The release that answers now."""
-        return ReleaseAnswer.model_validate(
-            loader.loaded.manifest.model_dump(include=set(ReleaseAnswer.model_fields))
-        )
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What FastAPI answers."""
+        await super().__call__(scope, receive, send)

@@ -9,11 +9,13 @@ from pydantic_core import to_json
 
 from index.candidates import Candidate
 from index.neighbours import Measure, Neighbours, VectorsName
-from serving.loader import Loaded, ReleaseLoader
-from serving.parameters import Id, ItemId, count, wrong
+from serving.opened import Opened
+from serving.parameters import ItemId, count, wrong
 from serving.problems import NotFoundError, ParameterError, responses
-from serving.schemas import AnalogyAnswer, SimilarAnswer
+from serving.releases import LiveReleases
 from serving.settings import ServingSettings
+from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
+from watchnext.api.requests import Id
 from watchnext.errors import UsageError
 
 MOST_TERMS = 10
@@ -43,9 +45,9 @@ Negative = Annotated[
 ]
 
 
-def add_neighbours(app: FastAPI, loader: ReleaseLoader, settings: ServingSettings) -> None:
+def add_neighbours(app: FastAPI, releases: LiveReleases, settings: ServingSettings) -> None:
     """Give an app the two routes."""
-    described: dict[str, Any] = {"responses": responses(404, 422, 503), "tags": ["neighbours"]}
+    described: dict[str, Any] = {"responses": responses(401, 403, 404, 422, 429, 503), "tags": ["neighbours"]}
 
     @app.get("/similar", response_model=SimilarAnswer, **described)
     def similar(
@@ -55,7 +57,7 @@ def add_neighbours(app: FastAPI, loader: ReleaseLoader, settings: ServingSetting
         vectors: VectorsQuery = "item",
     ) -> Response:
         """The items nearest to one, nearest first, without itself."""
-        loaded = loader.loaded
+        loaded = releases.live.main
         (number,) = _numbers(loaded.neighbours, [("item_id", item_id)], vectors)
         found = loaded.neighbours.similar(number, k, measure, vectors)
         return _answer({"item_id": item_id}, loaded, measure, vectors, found)
@@ -72,7 +74,7 @@ def add_neighbours(app: FastAPI, loader: ReleaseLoader, settings: ServingSetting
 
         `cosine` scales each item's vector to length 1 before it adds (3CosAdd), `dot` and `euclidean` do not.
         """
-        loaded = loader.loaded
+        loaded = releases.live.main
         terms = [*(("positive", id_) for id_ in positive), *(("negative", id_) for id_ in negative)]
         numbers = _numbers(loaded.neighbours, terms, vectors)
         added, taken = numbers[: len(positive)], numbers[len(positive) :]
@@ -99,7 +101,7 @@ def _numbers(neighbours: Neighbours, terms: Sequence[tuple[str, str]], vectors: 
 
 
 def _answer(
-    asked: dict[str, Any], loaded: Loaded, measure: Measure, vectors: VectorsName, found: Sequence[Candidate]
+    asked: dict[str, Any], loaded: Opened, measure: Measure, vectors: VectorsName, found: Sequence[Candidate]
 ) -> Response:
     """A `SimilarAnswer` or `AnalogyAnswer`, written directly, as we made it ourselves."""
     candidates = [c.plain() for c in found]

@@ -1,7 +1,8 @@
 """Errors as application/problem+json (RFC 9457): one shape for all of them, and never a stack trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -63,6 +64,44 @@ class NoReleaseError(Exception):
     """No release is loaded; the argument says why."""
 
 
+class WrongError(Exception):
+    """A parameter has a value that the server or the release cannot take."""
+
+    def __init__(self, parameter: str, got: object, problem: str) -> None:
+        self.errors = (ParameterError(parameter=parameter, got=str(got)[:256], problem=problem),)
+        super().__init__(_told(self.errors))
+
+
+class BusyError(Exception):
+    """Too many ask, it took too long, or something that is needed does not answer.
+
+    Args:
+        detail: says which.
+        reason: its place among `serving.metrics.REFUSALS`; None is none of them.
+        retry_seconds: when to ask again.
+    """
+
+    def __init__(self, detail: str, reason: int | None = None, retry_seconds: int = 1) -> None:
+        super().__init__(detail)
+        self.reason, self.retry_seconds = reason, retry_seconds
+
+
+class KeyRefusedError(Exception):
+    """No key, an unknown one, or one that may not do this."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class TooManyError(Exception):
+    """A key asks more often than it may."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        super().__init__("This key asks more often than it may. Wait, or have its rate raised: watchnext keys.")
+        self.retry_seconds = retry_seconds
+
+
 def problem(
     status: int, detail: str, errors: Sequence[ParameterError] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -76,20 +115,22 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route's OpenAPI says of some error statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     names = {
+        401: "No API key, or an unknown one.",
+        403: "The API key may not do this.",
         404: "An item is not in the release, or has no vector there.",
+        413: "The body is too large.",
+        415: "The body is not JSON.",
         422: "A parameter is missing, unknown or wrong.",
-        503: "No release is loaded yet.",
+        429: "The API key asks more often than it may; Retry-After says when to ask again.",
+        503: "No release is loaded yet, or too many ask; Retry-After says when to ask again.",
     }
     return {status: {"description": names[status], "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of an app as a problem, and describe `Problem` in its OpenAPI."""
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_refused)
-    app.exception_handler(NotFoundError)(_not_found)
-    app.exception_handler(NoReleaseError)(_not_ready)
-    app.exception_handler(Exception)(_failed)
+    for kind in (*_TOLD, HTTPException, Exception):
+        app.exception_handler(kind)(_handle)
     generate = app.openapi
 
     def described() -> dict[str, Any]:
@@ -102,10 +143,23 @@ def install(app: FastAPI) -> None:
     app.openapi = described  # type: ignore[method-assign]
 
 
-async def _invalid(_: Request, error: RequestValidationError) -> Response:
+def as_problem(error: Exception) -> Response | None:
+    """The answer to an error that is expected; None for others."""
+    make = _TOLD.get(type(error))
+    return None if make is None else make(error)
+
+
+FAILED = "Something failed here; the server's log says what."
+
+
+def _told(errors: Sequence[ParameterError]) -> str:
+    return " ".join(f"{e.parameter}: {e.problem}." for e in errors)
+
+
+def _invalid(error: RequestValidationError) -> Response:
     errors = [
         ParameterError(
-            parameter=str(e["loc"][1]),  # of ("query", name), or ("query", name, which of several)
+            parameter=_name(e),
             got=None if e["type"] == "missing" else str(e["input"])[:256],
             problem=e["msg"].removeprefix("Value error, "),
         )
@@ -114,25 +168,36 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
     return problem(422, _told(errors), errors)
 
 
-def _told(errors: Sequence[ParameterError]) -> str:
-    return " ".join(f"{e.parameter}: {e.problem}." for e in errors)
+def _name(error: Mapping[str, Any]) -> str:
+    """`k` of a query, whichever of several it was; `watches.0.item_id` of a body."""
+    place, *path = error["loc"]
+    if place != "body" or error["type"] == "json_invalid" or not path:
+        return str(path[0] if path and place != "body" else place)
+    return ".".join(map(str, path))
 
 
-async def _refused(request: Request, error: HTTPException) -> Response:
-    details = {
-        404: f"Nothing is at {request.url.path}; the routes are listed at /docs.",
-        405: f"{request.url.path} does not answer {request.method}; use GET.",
-    }
-    return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=error.headers)
+_TOLD: dict[type[Exception], Callable[[Any], Response]] = {
+    RequestValidationError: _invalid,
+    WrongError: lambda error: problem(422, str(error), error.errors),
+    NotFoundError: lambda error: problem(404, str(error), error.errors),
+    TimeoutError: lambda _: problem(503, "It took too long; ask again.", headers={"Retry-After": "1"}),
+    NoReleaseError: lambda error: problem(503, str(error), headers={"Retry-After": "1"}),
+    BusyError: lambda error: problem(503, str(error), headers={"Retry-After": str(error.retry_seconds)}),
+    KeyRefusedError: lambda error: problem(
+        error.status, str(error), headers={"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    ),
+    TooManyError: lambda error: problem(
+        429, str(error), headers={"Retry-After": str(max(1, ceil(error.retry_seconds)))}
+    ),
+}
 
 
-async def _not_found(_: Request, error: NotFoundError) -> Response:
-    return problem(404, str(error), error.errors)
-
-
-async def _not_ready(_: Request, error: NoReleaseError) -> Response:
-    return problem(503, str(error), headers={"Retry-After": "1"})
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    return problem(500, "Something failed here; the server's log says what.")
+async def _handle(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        details = {
+            404: f"Nothing is at {request.url.path}; the routes are listed at /docs.",
+            405: f"{request.url.path} does not answer {request.method}; use {(error.headers or {}).get('Allow')}.",
+        }
+        detail = details.get(error.status_code, str(error.detail))
+        return problem(error.status_code, detail, headers=error.headers)
+    return as_problem(error) or problem(500, FAILED)

@@ -1,15 +1,18 @@
-"""Runs the API under uvicorn, in this process, until SIGTERM or Ctrl-C."""
+"""Runs the API until SIGTERM or Ctrl-C: under uvicorn in this process, or in several that gunicorn forks."""
 
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 
 from serving.app import create_app
+from serving.releases import LiveReleases
 from serving.settings import ServingSettings
 from watchnext.errors import UsageError
+from watchnext.release import ReleaseStore
 
 
 def serve(settings: ServingSettings, announce: Callable[[str], None] = print) -> None:
@@ -21,11 +24,23 @@ def serve(settings: ServingSettings, announce: Callable[[str], None] = print) ->
 
     Raises UsageError where the address cannot be listened on.
     """
+    options: dict[str, Any] = {
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.drain_seconds,
+        "ws": "none",
+    }
+    if settings.workers > 1:
+        from serving.workers import serve_with_workers  # noqa: PLC0415  (gunicorn is not for Windows)
+
+        _listen(settings.host, settings.port).close()  # gunicorn would try again and again
+        releases = LiveReleases(ReleaseStore(settings.releases), settings.poll_seconds)
+        releases.look()
+        app = create_app(settings, releases)
+        serve_with_workers(app, settings, options, lambda listener: announce(_address(listener)))
+        return
     with _listen(settings.host, settings.port) as listener:
-        config = uvicorn.Config(
-            create_app(settings), log_level="info", access_log=False, timeout_graceful_shutdown=10
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="info", **options))
 
         def stop(*_: object) -> None:
             server.should_exit = True
@@ -39,7 +54,7 @@ def serve(settings: ServingSettings, announce: Callable[[str], None] = print) ->
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
             "--host and --port", f"{host}:{port}: {error.strerror}", "Choose another; port 0 is any."

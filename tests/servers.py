@@ -4,10 +4,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
+
+from serving.settings import ServingSettings
+
+
+def settings(releases: Path, **more: Any) -> ServingSettings:
+    """Of a server for tests: no keys, and it sees another release at once."""
+    return ServingSettings(releases=releases, **{"without_keys": True, "poll_seconds": 0.01, **more})
 
 
 @contextmanager

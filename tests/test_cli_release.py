@@ -77,7 +77,7 @@ def test_releases_of_an_empty_folder(tmp_path: Path) -> None:
 def test_recommend_to_one_user(work: Path) -> None:
     answer = run_json("recommend", work / "releases", "--user", "u4", "-k", "2")
     assert [row["item_id"] for row in answer["candidates"]] == ["i6", "i8"]
-    assert (answer["user_id"], answer["source"]) == ("u4", "model")
+    assert (answer["user_id"], answer["source"]) == ("u4", "stored")
     shown = run("recommend", work / "releases", "--user", "nobody", "-k", "2")
     assert "Video 1" in shown
     assert "popular" in shown

@@ -133,6 +133,7 @@ def test_counts_of_each_stage_by_hand(tmp_path: Path) -> None:
     assert corpus.manifest.counts.model_dump() == {
         "rows_read": 8,
         "rejected": {},
+        "erased": 0,
         "below_fraction": 1,
         "duplicates": 1,
         "out_of_vocabulary": 1,

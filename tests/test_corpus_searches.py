@@ -1,5 +1,6 @@
 """A search log becomes words and pairs of words in each user's order of time; what is malformed is kept aside."""
 
+import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from corpus.corpus import Corpus
 from corpus.ingest import ingest
 from tests.test_corpus_reference import options
 from watchnext.errors import RejectedRowsError, UsageError
+from watchnext.search_tokens import search_tokens
 
 LOG = "user,item,time\nu,a,10\nu,b,20\nv,b,30\n"
 
@@ -48,6 +50,7 @@ def test_tokens_by_hand(tmp_path: Path, log: str) -> None:
     assert counts.model_dump() == {
         "rows_read": 5,
         "rejected": {},
+        "erased": 0,
         "unknown_users": 1,
         "searches": 4,
         "tokens": 11,
@@ -109,3 +112,24 @@ def test_tokens_equal_those_of_a_plain_loop(
     all_tokens = Counter(token for user in "uv" for token in tokens_of(corpus, user))
     ranked = sorted(all_tokens, key=lambda token: (-all_tokens[token], token.encode()))
     assert corpus.search_tokens.ids(range(1, len(ranked) + 1)) == ranked
+
+
+@settings(max_examples=20, deadline=None)
+@given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=40))
+def test_serving_makes_the_same_tokens_of_a_search(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("searches")
+    usable = [text for text in texts if "\0" not in text and text.strip()]
+    (folder / "log.csv").write_text(LOG)
+    rows = [{"user": "u", "query": text, "time": n} for n, text in enumerate(usable)]
+    (folder / "searches.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = ingest(
+        options(
+            str(folder / "log.csv"),
+            folder / "c",
+            searches=(str(folder / "searches.jsonl"),),
+            max_rejected_share=1.0,
+        )
+    )
+    assert tokens_of(corpus, "u") == [token for text in usable for token in search_tokens(text)]

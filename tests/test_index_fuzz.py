@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.countries import Countries
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import save_index
@@ -31,7 +32,7 @@ def write(kind: str, folder: Path, item_vectors: Float32 = ITEM_VECTORS) -> None
     index = FaissIndex.build(item_vectors, Kind(kind), search)
     measured = {"recall_at_50": 1, "target_recall": 0.9, "fell_back": False, "queries": 9, "trials": ()}
     about = {"items": ITEMS, "skew": 1, "warnings": (), "item_vectors_sha256": "0" * 64}
-    save_index(index, FILTERS, folder, **measured, **about)
+    save_index(index, FILTERS, Countries({}), folder, **measured, **about)
 
 
 def test_damage_is_refused_or_changes_no_answer(tmp_path: Path) -> None:

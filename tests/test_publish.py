@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from index.build import IndexOptions, build_from_export
+from index.countries import Countries
 from index.faiss_index import FaissIndex
 from index.filters import Filters
 from index.folder import IndexManifest, save_index
@@ -143,7 +144,7 @@ def test_refuses_an_index_that_finds_other_items(tmp_path: Path, store: ReleaseS
         exclude={"created", "files", "kind", "space", "effort", "dim", "indexed"}
     )
     world = Export.open(export)
-    save_index(wrong, Filters.of(world.catalogue, world.items), index, **about)
+    save_index(wrong, Filters.of(world.catalogue, world.items), Countries({}), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
 
 
@@ -154,7 +155,7 @@ def test_refuses_an_index_of_bad_recall(tmp_path: Path, store: ReleaseStore) -> 
     about = IndexManifest.read(index).model_dump(
         exclude={"created", "files", "kind", "space", "effort", "dim", "indexed"}
     )
-    save_index(poor, Filters.of(world.catalogue, world.items), index, **about)
+    save_index(poor, Filters.of(world.catalogue, world.items), Countries({}), index, **about)
     refused(export, index, store, "recall 0.* promised 1.000")
 
 

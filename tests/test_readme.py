@@ -88,7 +88,7 @@ def test_every_command_runs(folder: Path, server: list[subprocess.Popen[str]]) -
             url = re.sub(r"^http://127.0.0.1:8000", address, rest[0])
             with urllib.request.urlopen(url, timeout=20) as response:
                 answer = json.load(response)
-            assert answer.get("source", "model") == "model"
+            assert answer.get("source", "stored") == "stored"
             assert [c["title"] in TITLES for c in answer["candidates"]] == [True] * 3
             continue
         if program == ".":

@@ -63,7 +63,7 @@ def test_users_without_a_watch_and_users_who_have_watched_nearly_everything(tmp_
     watches = [[], list(range(1, 49)), [], [3]]
     one, rows = written(make_export(vectors(50, 4, 0), vectors(4, 4, 1), watches), tmp_path, k=5)
     assert rows == one_by_one(one, 5)
-    assert [row["source"] for row in rows] == ["popular"] * 5 + ["model"] * 2 + ["popular"] * 5 + ["model"] * 5
+    assert [row["source"] for row in rows] == ["popular"] * 5 + ["stored"] * 2 + ["popular"] * 5 + ["stored"] * 5
     assert {row["item_id"] for row in rows if row["user_id"] == "u2"} == {"i49", "i50"}
 
 

@@ -23,7 +23,7 @@ def recommender(export: Export) -> Recommender:
 
 def test_known_user_gets_the_own_group_without_what_was_watched() -> None:
     answer = recommender(two_groups()).recommend("u4", 3)  # has watched i2 and i4
-    assert (answer.source, answer.release) == ("model", "r1")
+    assert (answer.source, answer.release) == ("stored", "r1")
     assert [(c.number, c.id, c.title) for c in answer.candidates] == [
         (6, "i6", None),
         (8, "i8", None),
@@ -61,7 +61,7 @@ def test_who_has_watched_everything_but_three_gets_three() -> None:
     world = make_export(vectors(50, 4, 0), vectors(1, 4, 1), [[n for n in range(1, 51) if n not in {7, 20, 33}]])
     answer = recommender(world).recommend("u1", 50)
     assert sorted(c.number for c in answer.candidates) == [7, 20, 33]
-    assert answer.source == "model"
+    assert answer.source == "stored"
 
 
 def test_asks_for_more_than_there_is() -> None:
@@ -98,7 +98,7 @@ def films() -> Export:
 def test_only_what_is_wanted(user: str, wanted: ItemFilter, found: list[str]) -> None:
     answer = recommender(films()).recommend(user, 3, wanted)
     assert [c.id for c in answer.candidates] == found
-    assert answer.source == ("popular" if user == "nobody" else "model")
+    assert answer.source == ("popular" if user == "nobody" else "stored")
 
 
 def test_an_unknown_category_is_an_error() -> None:

@@ -12,12 +12,12 @@ from httpx import Client, Response
 from pydantic import BaseModel
 
 from serving.app import create_app
-from serving.loader import ReleaseLoader
 from serving.problems import MEDIA_TYPE, Problem
-from serving.schemas import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
-from serving.settings import ServingSettings
-from tests.servers import running, wait_ready
+from serving.releases import LiveReleases
+from tests.servers import running, settings, wait_ready
 from tests.worlds import two_groups, write_release
+from watchnext.api.answers import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
+from watchnext.api.requests import RecommendQuery
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
@@ -26,8 +26,8 @@ from watchnext.release import ReleaseStore
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("world")
     write_release(two_groups(), folder, "r1")
-    settings = ServingSettings(releases=folder / "releases", default_k=10, max_k=100)
-    with running(create_app(settings)) as client:
+    how = settings(folder / "releases", default_k=10, max_k=100)
+    with running(create_app(how)) as client:
         wait_ready(client)
         yield client
 
@@ -49,10 +49,12 @@ def test_known_user(client: Client) -> None:
     assert response.json() == {
         "user_id": "u4",
         "release": "r1",
-        "source": "model",
+        "variant": "current",
+        "source": "stored",
+        "degraded": False,
         "candidates": [
-            {"item_id": "i6", "title": None, "score": pytest.approx(0.994)},
-            {"item_id": "i8", "title": None, "score": pytest.approx(0.992)},
+            {"item_id": "i6", "title": None, "score": pytest.approx(0.994), "source": "stored"},
+            {"item_id": "i8", "title": None, "score": pytest.approx(0.992), "source": "stored"},
         ],
     }
     RecommendAnswer.model_validate_json(response.content)
@@ -98,7 +100,7 @@ def test_lengths_of_ids_are_told_in_characters(client: Client, user: str) -> Non
 
 def test_other_problems(client: Client) -> None:
     assert "/recomend" in is_problem(client.get("/recomend"), 404).detail
-    refused = client.post("/recommend?user_id=u1")
+    refused = client.delete("/healthz/live")
     is_problem(refused, 405)
     assert refused.headers["allow"] == "GET"
     assert is_problem(client.get("/healthz/live?deep=1"), 422).errors[0].parameter == "deep"
@@ -110,10 +112,10 @@ def test_failure_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    app = create_app(ServingSettings(releases=tmp_path / "releases"))
+    app = create_app(settings(tmp_path / "releases"))
     with running(app) as client:
         wait_ready(client)
-        monkeypatch.setattr("index.recommender.Recommender.recommend", broken)
+        monkeypatch.setattr("index.recommender.Recommender.answer", broken)
         response = client.get("/recommend?user_id=u1")
     is_problem(response, 500)
     assert "secret" not in response.text
@@ -127,8 +129,8 @@ def test_state(client: Client) -> None:
 
 
 def test_waits_for_the_first_release(tmp_path: Path) -> None:
-    settings = ServingSettings(releases=tmp_path / "releases", retry_seconds=0.01)
-    with running(create_app(settings)) as client:
+    how = settings(tmp_path / "releases")
+    with running(create_app(how)) as client:
         assert client.get("/healthz/live").status_code == 200
         for path in ("/healthz/ready", "/releases/current", "/recommend?user_id=u1"):
             response = client.get(path)
@@ -140,8 +142,8 @@ def test_waits_for_the_first_release(tmp_path: Path) -> None:
 
 
 def test_why_no_release_answers_is_logged_when_it_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    loader = ReleaseLoader(ReleaseStore(tmp_path / "releases"), 0.001)
-    with caplog.at_level("WARNING", "uvicorn.error"):
+    loader = LiveReleases(ReleaseStore(tmp_path / "releases"), 0.001)
+    with caplog.at_level("WARNING", "serving.releases"):
         loader.start()
         time.sleep(0.2)  # that is many looks
         (tmp_path / "releases").mkdir()
@@ -155,8 +157,8 @@ def test_why_no_release_answers_is_logged_when_it_changes(tmp_path: Path, caplog
 def test_damaged_release_is_not_served(tmp_path: Path) -> None:
     store, manifest = write_release(two_groups(), tmp_path, "r1")
     (store.path(manifest.name) / "index" / "index.faiss").write_bytes(b"")
-    settings = ServingSettings(releases=store.root, retry_seconds=0.01)
-    with running(create_app(settings)) as client:
+    how = settings(store.root)
+    with running(create_app(how)) as client:
         time.sleep(0.2)
         assert "log" in is_problem(client.get("/recommend?user_id=u1"), 503).detail
         write_release(two_groups(), tmp_path, "r2")
@@ -183,9 +185,11 @@ def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
     for model in models:
         model.model_validate_json(model.model_validate(schemas[model.__name__]["example"]).model_dump_json())
     recommend = schema["paths"]["/recommend"]["get"]
-    assert set(recommend["responses"]) == {"200", "422", "503"}
+    assert set(recommend["responses"]) == {"200", "401", "403", "422", "429", "503"}
     assert list(recommend["responses"]["422"]["content"]) == [MEDIA_TYPE]
-    user_id, k = recommend["parameters"]
+    parameters = {parameter["name"]: parameter for parameter in recommend["parameters"]}
+    assert set(parameters) == set(RecommendQuery.model_fields)
+    user_id, k = parameters["user_id"], parameters["k"]
     assert (user_id["required"], k["schema"]["maximum"], k["schema"]["default"]) == (True, 100, 10)
     for parameter in (user_id, k):
         assert parameter["schema"]["examples"]
@@ -193,4 +197,4 @@ def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
 
 def test_settings_fit_together(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--default-k: got 20\. Give at most --max-k, 10"):
-        ServingSettings(releases=tmp_path, default_k=20, max_k=10)
+        settings(tmp_path, default_k=20, max_k=10)

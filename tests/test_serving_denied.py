@@ -7,9 +7,8 @@ import pytest
 from httpx import Client
 
 from serving.app import create_app
-from serving.settings import ServingSettings
 from tests.commands import run
-from tests.servers import running, wait_ready
+from tests.servers import running, settings, wait_ready
 from tests.worlds import two_groups, write_release
 from watchnext.denied import DENIED, deny
 
@@ -37,7 +36,7 @@ def releases(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(releases: Path) -> Iterator[Client]:
-    with running(create_app(ServingSettings(releases=releases))) as client:
+    with running(create_app(settings(releases))) as client:
         wait_ready(client)
         yield client
 
@@ -82,7 +81,7 @@ def test_a_broken_list_lifts_nothing(client: Client, releases: Path, content: by
 def test_no_answer_from_a_list_that_was_broken_from_the_beginning(releases: Path) -> None:
     path = releases / DENIED
     path.write_bytes(b'["i6"')
-    with running(create_app(ServingSettings(releases=releases, retry_seconds=0.01))) as client:
+    with running(create_app(settings(releases))) as client:
         for _ in range(5):
             assert client.get("/recommend?user_id=u4").status_code == 503
         path.write_bytes(b'["i6"]')

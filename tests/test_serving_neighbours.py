@@ -10,10 +10,9 @@ from httpx import Client, Response
 
 from serving.app import create_app
 from serving.problems import MEDIA_TYPE, Problem
-from serving.schemas import AnalogyAnswer, SimilarAnswer
-from serving.settings import ServingSettings
-from tests.servers import running, wait_ready
+from tests.servers import running, settings, wait_ready
 from tests.worlds import ITEMS, two_groups, write_release
+from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
 from watchnext.export import Export
 
 
@@ -29,8 +28,8 @@ def world() -> Export:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("world")
     write_release(world(), folder, "r1")
-    settings = ServingSettings(releases=folder / "releases", default_k=10, max_k=300)
-    with running(create_app(settings)) as client:
+    how = settings(folder / "releases", default_k=10, max_k=300)
+    with running(create_app(how)) as client:
         wait_ready(client)
         yield client
 
@@ -161,8 +160,8 @@ def test_at_most_ten_terms_of_a_sign(client: Client, name: str) -> None:
 
 
 def test_no_release(tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings = ServingSettings(releases=tmp_path_factory.mktemp("empty"), retry_seconds=0.01)
-    with running(create_app(settings)) as client:
+    how = settings(tmp_path_factory.mktemp("empty"))
+    with running(create_app(how)) as client:
         for path in ("/similar?item_id=i1", "/analogy?positive=i1"):
             assert problem(client.get(path), 503).title == "Service Unavailable"
 
@@ -171,7 +170,7 @@ def test_described_in_openapi(client: Client) -> None:
     schema = client.get("/openapi.json").json()
     for path, model in (("/similar", SimilarAnswer), ("/analogy", AnalogyAnswer)):
         route = schema["paths"][path]["get"]
-        assert set(route["responses"]) == {"200", "404", "422", "503"}
+        assert set(route["responses"]) == {"200", "401", "403", "404", "422", "429", "503"}
         assert list(route["responses"]["404"]["content"]) == [MEDIA_TYPE]
         model.model_validate(schema["components"]["schemas"][model.__name__]["example"])
         parameters = {parameter["name"]: parameter for parameter in route["parameters"]}

@@ -19,7 +19,7 @@ from tests.worlds import two_groups, write_release
 
 @contextmanager
 def server(releases: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", "0", "--json"]
+    command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", "0", "--json", "--without-keys"]
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
@@ -53,7 +53,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
         process.send_signal(stop)
         _, log = process.communicate(timeout=10)
     assert [c["item_id"] for c in known["candidates"]] == ["i3", "i5"]
-    assert (known["source"], unknown["source"]) == ("model", "popular")
+    assert (known["source"], unknown["source"]) == ("stored", "popular")
     assert wrong.headers["content-type"] == "application/problem+json"
     assert process.returncode == 0
     assert "Release r1 is loaded" in log
@@ -63,7 +63,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
 def test_taken_port(releases: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", port]
+        command = [sys.executable, "-m", "watchnext", "serve", str(releases), "--port", port, "--without-keys"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert port in done.stderr
@@ -76,7 +76,7 @@ def test_leaves_tensorflow_and_duckdb_out(releases: Path) -> None:
         "import serving.app\n"
         "from index.recommender import open_release\n"
         "path = pathlib.Path(sys.argv[1])\n"
-        "assert open_release(path).recommend('u1', 3).source == 'model'\n"
+        "assert open_release(path).recommend('u1', 3).source == 'stored'\n"
         "print(sorted({'tensorflow', 'duckdb', 'model', 'keras'} & set(sys.modules)))"
     )
     done = subprocess.run(

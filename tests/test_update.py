@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from index.build import IndexOptions, build_from_export
+from index.countries import Countries
 from index.everyone import Everyone
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
@@ -26,10 +27,9 @@ from index.publish import publish
 from index.recommender import Recommender, open_release
 from index.update import Updated, update
 from serving.app import create_app
-from serving.settings import ServingSettings
 from tests.commands import run, run_json
 from tests.publisher import update_forever
-from tests.servers import running, wait_ready
+from tests.servers import running, settings, wait_ready
 from tests.worlds import ITEMS, USERS, random_export, two_groups, vectors, write_both, write_release
 from watchnext.catalogue import ITEM_SCHEMA, Catalogue
 from watchnext.cli.app import app
@@ -192,7 +192,7 @@ def publish_kind(export: Export, kind: Kind, search: dict[str, int], folder: Pat
     own = {"created", "files", "kind", "space", "effort", "dim", "indexed"}
     about = IndexManifest.read(index).model_dump(exclude=own)
     built = FaissIndex.build(export.item_vectors, kind, search)
-    save_index(built, Filters.of(export.catalogue, export.items), index, **about)
+    save_index(built, Filters.of(export.catalogue, export.items), Countries({}), index, **about)
     publish(written, index, store, "r1")
     return store
 
@@ -284,12 +284,12 @@ def test_the_index_can_be_built_again_and_withdrawn_items_stay_so(store: Release
 
 
 def test_a_running_server_keeps_its_release(store: ReleaseStore) -> None:
-    with running(create_app(ServingSettings(releases=store.root))) as client:
+    with running(create_app(settings(store.root))) as client:
         wait_ready(client)
         change(store, {"item_id": "new", "vector": scaled(ODD, 2)}, withdraw=["i3"])
         answer = client.get("/recommend?user_id=u1&k=2").json()
         assert (answer["release"], [c["item_id"] for c in answer["candidates"]]) == ("r1", ["i3", "i5"])
-    with running(create_app(ServingSettings(releases=store.root))) as client:
+    with running(create_app(settings(store.root))) as client:
         wait_ready(client)
         answer = client.get("/recommend?user_id=u1&k=2").json()
         assert (answer["release"], [c["item_id"] for c in answer["candidates"]]) == (store.current(), ["new", "i5"])

@@ -68,7 +68,7 @@ def test_read_serves(work: Path) -> None:
     with running(create_app(ServingSettings(releases=work / "r"))) as client:
         wait_ready(client)
         answer = client.get("/recommend", params={"user_id": "bob", "k": 3}).json()
-    assert answer["source"] == "model"
+    assert answer["source"] == "stored"
     assert [(c["item_id"], c["score"]) for c in answer["candidates"]] == [("a", 1.5), ("b", 0.5)]
     assert run_json("recommend", work / "r", "--user", "eve")["source"] == "popular"
 

@@ -96,7 +96,7 @@ def test_recommendations_are_the_nearest_by_dot_product_without_what_was_watched
     scores[[0, *export.histories[int(user)]]] = -np.inf
     best = np.argsort(-scores)[:4]
     answer = run_json("recommend", releases, "--user", "u5", "-k", "4")
-    assert answer["source"] == "model"
+    assert answer["source"] == "stored"
     assert [row["item_id"] for row in answer["candidates"]] == export.items.ids(best)
     assert [row["score"] for row in answer["candidates"]] == pytest.approx(scores[best].tolist(), rel=1e-5)
     assert run_json("releases", "show", releases)["name"] == "one"

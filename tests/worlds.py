@@ -14,6 +14,7 @@ from watchnext.config import ModelConfig, TrainingConfig
 from watchnext.export import Export, ExportManifest, write_export
 from watchnext.features import FeatureSpec, Float32
 from watchnext.histories import Histories
+from watchnext.linear import NoLog, linear_export
 from watchnext.release import ReleaseManifest, ReleaseStore
 from watchnext.vocabulary import Vocabulary
 
@@ -58,6 +59,32 @@ def make_export(
         user_table=empty_table(USER_SCHEMA, users),
         histories=histories,
     )
+
+
+def mean_world(
+    item_vectors: Float32,
+    watches: dict[str, Sequence[tuple[int, int]]],
+    history: int = 50,
+    decay: float | None = None,
+    similarity: str = "dot",
+) -> Export:
+    """An export without a network: a user's vector is the mean of the vectors of the last watches.
+
+    Args:
+        item_vectors: [items + 1, dim]; ids are `i1` and so on.
+        watches: (item number, time) in time order, by user id.
+        history: how many of the last watches count.
+        decay: how much a watch weighs against the one after it; None weighs all alike.
+    """
+    rows = [[item for item, _ in own] for own in watches.values()]
+    log = NoLog(
+        items=Vocabulary([f"i{n}" for n in range(1, len(item_vectors))]),
+        users=Vocabulary(watches),
+        histories=Histories.of(rows, [[time for _, time in own] for own in watches.values()]),
+        user_table=empty_table(USER_SCHEMA, len(watches)),
+    )
+    model = ModelConfig.linear(item_vectors.shape[1], history, decay, similarity=similarity)
+    return linear_export(log, model, item_vectors, item_vectors)
 
 
 def two_groups() -> Export:

@@ -17,12 +17,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from watchnext.errors import CorruptError, UsageError
-from watchnext.files import write_atomic
+from watchnext.files import stamp, write_atomic
 
 DENIED = "DENIED"
 _LOCK = f".{DENIED}.lock"
 log = logging.getLogger(__name__)
-_Stamp = tuple[int, int, int] | None
 _IDS = TypeAdapter(tuple[str, ...])
 _CURE = "Mend it: it is a JSON array of item ids, [] for none. Until then the items denied last stay denied."
 
@@ -41,26 +40,26 @@ class DenyList:
 
     def __init__(self, store: Path) -> None:
         self._path, self._lock = store / DENIED, threading.Lock()
-        self._stamp = _stamp(self._path)
+        self._stamp = stamp(self._path)
         self._ids = read_denied(store)
 
     def ids(self) -> tuple[str, ...]:
         """The denied ids; the same object until they change."""
-        if _stamp(self._path) != self._stamp:
+        if stamp(self._path) != self._stamp:
             with self._lock:
                 self._read_again()
         return self._ids
 
     def _read_again(self) -> None:
-        stamp = _stamp(self._path)  # before reading: what changes meanwhile is read at the next question
-        if stamp == self._stamp:
+        now = stamp(self._path)  # before reading: what changes meanwhile is read at the next question
+        if now == self._stamp:
             return
         try:
             self._ids = _read(self._path)
             log.info("%s denies %d items.", self._path, len(self._ids))
         except CorruptError as error:
             log.error("%s", error)
-        self._stamp = stamp
+        self._stamp = now
 
 
 def read_denied(store: Path) -> tuple[str, ...]:
@@ -115,15 +114,6 @@ def _read(path: Path) -> tuple[str, ...]:
         raise CorruptError(str(path), error.strerror, _CURE) from error
     except ValidationError as error:
         raise CorruptError(str(path), error.errors()[0]["msg"], _CURE) from error
-
-
-def _stamp(path: Path) -> _Stamp:
-    """What changes with the file; None where there is none, or none can be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _is_unicode(text: str) -> bool:

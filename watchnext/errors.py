@@ -37,3 +37,9 @@ class TrainingError(WatchnextError):
 
 class ReleaseRefusedError(WatchnextError):
     """A release did not pass its checks; the current one stays."""
+
+
+class StoreUnavailableError(WatchnextError):
+    """The store of fresh watches is locked, full, gone or slow. What was being written may have got there; sending it
+    again does no harm.
+    """

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from watchnext.errors import CorruptError, UsageError
 
 MANIFEST = "manifest.json"
+Stamp = tuple[int, int, int] | None
 
 
 class FileEntry(BaseModel):
@@ -202,6 +203,15 @@ def _move_into_place(temporary: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes whenever a file is replaced; None where there is none, or none can be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def share(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from watchnext.cli.compare import compare
 from watchnext.cli.demo import demo
 from watchnext.cli.deny import deny
 from watchnext.cli.evaluate import evaluate
+from watchnext.cli.fresh import fresh
 from watchnext.cli.index import index
 from watchnext.cli.ingest import ingest
 from watchnext.cli.keys import keys
@@ -60,3 +61,4 @@ app.add_typer(study)
 app.add_typer(releases)
 app.add_typer(keys)
 app.add_typer(vectors)
+app.add_typer(fresh)

@@ -70,6 +70,14 @@ def ingest(
     max_search_tokens: Annotated[
         int, _option("Keep only this many most frequent words and pairs of words.", _SEARCHES)
     ] = 1_000_000,
+    erased: Annotated[
+        list[str] | None,
+        _option(
+            "A list of erased users, file or glob with the columns user and time: what they watched and searched"
+            " until then is left out. `watchnext fresh erased` writes it. Repeatable.",
+            _CLEANING,
+        ),
+    ] = None,
     memory_limit: Annotated[
         str | None, _option("DuckDB's memory limit, such as 4GB; beyond it, it spills to disk.", _RUN)
     ] = None,
@@ -112,6 +120,7 @@ def ingest(
         "searches": tuple(searches or ()),
         "search_columns": {"user": searches_user, "query": searches_query, "time": searches_time},
         "max_search_tokens": max_search_tokens,
+        "erased": tuple(erased or ()),
         "memory_limit": memory_limit,
         "threads": threads,
     }

@@ -9,6 +9,7 @@ from rich.table import Table
 from watchnext.cli.console import Json, out, report
 from watchnext.errors import UsageError, WatchnextError
 from watchnext.release import ReleaseManifest, ReleaseStore
+from watchnext.variants import CURRENT_VARIANT, Variants, read_variants, write_variants
 
 releases = typer.Typer(
     name="releases", help="List releases, show one, go back to an earlier one.", no_args_is_help=True
@@ -59,11 +60,63 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="The one published before the current if left out.")] = None,
     json_: Json = False,
 ) -> None:
-    """Make an earlier release the current one; nothing is deleted. A running server keeps its release."""
+    """Make an earlier release the current one; nothing is deleted. Running servers follow in a moment."""
     store = ReleaseStore(folder)
     left, name = _current(store), to or store.previous()
     store.make_current(name)
     report(json_, "Rolled back", {"current": name, "before": left}, then=f"watchnext serve {folder}")
+
+
+@releases.command()
+def split(
+    folder: Folder = Path("work/releases"),
+    shares: Annotated[
+        list[str] | None, typer.Argument(help="NAME=WEIGHT of releases; `current` follows publications.")
+    ] = None,
+    shadow: Annotated[
+        str | None, typer.Option(help="A release that is asked, too, and whose answers are compared, never shown.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="All users get the current release; no shadow.")] = False,
+    json_: Json = False,
+) -> None:
+    """Say which releases answer which share of the users, always the same users: current=90 20260131-120000=10.
+
+    Running servers heed it in a moment. Without shares the split is shown.
+    """
+    store = ReleaseStore(folder)
+    store.current()
+    if reset and (shares or shadow):
+        raise UsageError("--reset", "shares or --shadow beside it", "Give --reset alone.")
+    if reset:
+        write_variants(folder, Variants())
+    elif shares or shadow:
+        weights = _weights(shares) if shares else read_variants(folder).split
+        chosen = Variants.checked({"split": weights, "shadow": shadow})
+        for name in {*chosen.split, *([shadow] if shadow else [])} - {CURRENT_VARIANT}:
+            store.path(name)
+        write_variants(folder, chosen)
+    now = read_variants(folder)
+    total = sum(now.split.values())
+    facts = {name: f"{weight / total:.1%}" for name, weight in now.split.items()}
+    if json_:
+        report(True, "", now.model_dump())
+    else:
+        report(False, "Split", facts | ({"shadow": now.shadow} if now.shadow else {}))
+
+
+def _weights(shares: list[str]) -> dict[str, float]:
+    """From `NAME=WEIGHT` to weights by name."""
+    weights: dict[str, float] = {}
+    for share in shares:
+        name, _, weight = share.rpartition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            name, number = "", 0.0
+        if not name or name in weights:
+            raise UsageError("share", repr(share), "Give each release once, as NAME=WEIGHT: current=90.")
+        weights[name] = number
+    return weights
 
 
 def _current(store: ReleaseStore) -> str | None:

@@ -10,11 +10,28 @@ from watchnext.cli.console import Json, err, report
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
+NO_STORE = "none"
+
 
 def serve(
     releases: Annotated[Path, typer.Argument(help="Folder of all releases.")] = Path("work/releases"),
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    fresh: Annotated[
+        str | None,
+        typer.Option(
+            help="Where fresh watches are kept: a file, the URL of a Redis or Valkey, or none. "
+            "Default: fresh.sqlite beside the folder of releases."
+        ),
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="File of API keys, from `watchnext keys create`.")] = None,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Answer whoever asks; for this machine only.")
+    ] = False,
+    open_to_all: Annotated[
+        bool, typer.Option("--open-to-all", help="With --without-keys: also on an address that others reach.")
+    ] = False,
     default_k: Annotated[
         int | None,
         typer.Option(min=1, help="Candidates of an answer, unless asked for k; else 50, or max-k if less."),
@@ -22,12 +39,21 @@ def serve(
     max_k: Annotated[int, typer.Option(min=1, help="Most candidates that may be asked for.")] = 1000,
     json_: Json = False,
 ) -> None:
-    """Answer GET /recommend?user_id=, /similar and /analogy until stopped by Ctrl-C or SIGTERM."""
+    """Answer GET /recommend?user_id= and more until stopped by Ctrl-C or SIGTERM."""
     from serving.run import serve as serve_releases
     from serving.settings import ServingSettings
 
     settings = ServingSettings(
-        releases=releases, host=host, port=port, default_k=default_k or min(50, max_k), max_k=max_k
+        releases=releases,
+        host=host,
+        port=port,
+        workers=workers,
+        fresh=None if fresh == NO_STORE else fresh or str(releases.parent / "fresh.sqlite"),
+        keys=keys,
+        without_keys=without_keys,
+        open_to_all=open_to_all,
+        default_k=default_k or min(50, max_k),
+        max_k=max_k,
     )
 
     def announce(address: str) -> None:

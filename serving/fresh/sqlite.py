@@ -1,0 +1,198 @@
+"""Fresh watches in one SQLite file, which all processes of a host share.
+
+Reading is done in the event loop: a point query takes less than handing it to a thread would. Writing is not, as it
+waits for the disk (`serving/fresh/writer.py`).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.fresh import database
+from serving.fresh.breaker import Breaker
+from serving.fresh.store import MOST, NOTHING, Fresh, Watch, check, check_id
+from serving.fresh.writer import Writer
+from watchnext.errors import StoreUnavailableError, UsageError
+
+_OF = f"""
+SELECT * FROM (SELECT item, time FROM watches WHERE user = ?1 ORDER BY time DESC, place DESC LIMIT {MOST})
+UNION ALL SELECT NULL, time FROM erased WHERE user = ?1
+"""
+_ADD = """
+INSERT INTO watches (user, time, place, item, event, fraction)
+SELECT ?1, ?2, (SELECT coalesce(max(place), 0) + 1 FROM watches WHERE user = ?1 AND time = ?2), ?3, ?4, ?5
+WHERE NOT EXISTS (SELECT 1 FROM erased WHERE user = ?1 AND time >= ?2)
+ON CONFLICT (event) DO NOTHING
+"""
+_PAGE = """
+SELECT user, time, place, item, event, fraction FROM watches
+WHERE (user, time, place) > (?, ?, ?) AND time < ? ORDER BY user, time, place LIMIT ?
+"""
+_PAGE_ROWS = 5000
+_GREW = "UPDATE size SET watches = watches + ?"
+_LOOK_SECONDS = 1.0
+
+
+class SqliteStore:
+    """A `FreshStore`.
+
+    Args:
+        path: the file; made where there is none.
+        read_seconds: how long to wait for a lock when reading, during which the event loop stands still. Readers wait
+            for nobody but a program that locks the file for itself alone.
+        write_seconds: how long adding and erasing may take.
+        clock: seconds since 1970.
+
+    Raises what `database.prepare` does.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        read_seconds: float = 0.02,
+        write_seconds: float = 2.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        database.prepare(path)
+        self._path, self._read_seconds, self._clock = path, read_seconds, clock
+        self._writer = Writer(path, write_seconds)
+        self._breaker = Breaker()
+        self._reader: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._look = 0.0
+
+    async def of(self, user_id: str) -> Fresh:
+        """What is known of a user."""
+        rows: list[tuple[Any, int]] = self._read(_OF, (user_id,))
+        if not rows:
+            return NOTHING
+        erased = rows.pop()[1] if rows[-1][0] is None else None
+        rows.reverse()
+        return Fresh(tuple(rows), erased)
+
+    async def add(self, watches: Sequence[Watch]) -> int:
+        """Keep watches; returns how many were new."""
+        check(watches)
+        rows = [(w.user_id, w.time, w.item_id, w.event_id, w.fraction) for w in watches]
+
+        def work(con: sqlite3.Connection) -> int:
+            before = con.total_changes
+            con.executemany(_ADD, rows)
+            new = con.total_changes - before
+            if new:  # nothing to write, nothing to wait for
+                con.execute(_GREW, (new,))
+            return new
+
+        return await self._writer.run(work)
+
+    async def erase(self, user_id: str) -> int:
+        """Forget all watches of a user."""
+        check_id("user id", user_id)
+
+        def work(con: sqlite3.Connection) -> int:
+            gone = con.execute("DELETE FROM watches WHERE user = ?", (user_id,)).rowcount
+            con.execute(
+                "INSERT INTO erased VALUES (?, ?) ON CONFLICT (user) DO UPDATE SET time = max(time, excluded.time)",
+                (user_id, int(self._clock())),
+            )
+            con.execute(_GREW, (-gone,))
+            return gone
+
+        return await self._writer.run(work, truncate=True)
+
+    async def size(self) -> int:
+        """How many watches there are."""
+        return int(self._read("SELECT watches FROM size", ())[0][0])
+
+    async def close(self) -> None:
+        """End the thread and both connections."""
+        await self._writer.close()
+        self._drop()
+
+    def _read(self, query: str, values: tuple[str, ...]) -> list[Any]:
+        self._breaker.check()
+        try:
+            return self._opened().execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._drop()
+            raise self._breaker.failed(database.unavailable(self._path, error)) from error
+        except StoreUnavailableError as error:
+            raise self._breaker.failed(error) from error
+        except UnicodeEncodeError as error:
+            raise UsageError("user id", ascii(values[0]), "Give ids in UTF-8.") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection; each second it is looked whether another file has taken the place of its."""
+        now = time.monotonic()
+        if self._reader is None or now >= self._look:
+            found = database.identity(self._path)
+            if self._reader is None or found != self._identity:
+                self._drop()
+                self._reader, self._identity = database.connect(self._path, self._read_seconds), found
+            self._look = now + _LOOK_SECONDS
+        return self._reader
+
+    def _drop(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+class SqliteUpkeep:
+    """An `Upkeep` of a file that is there. Nothing of it keeps others from writing for longer than a moment."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UsageError(f"store {path}", "no such file", "Give the file that `watchnext serve` writes.")
+        database.prepare(path)
+        self._path, self._con = path, database.connect(path, 2.0)
+
+    def watches(self) -> Iterator[Watch]:
+        """All watches, by user."""
+        for rows in self._pages(None):
+            for user, at, _, item, event, fraction in rows:
+                yield Watch(event, user, item, at, fraction)
+
+    def erased(self) -> Iterator[tuple[str, int]]:
+        """All users that were ever erased."""
+        yield from self._ask("SELECT user, time FROM erased ORDER BY user", ())
+
+    def prune(self, before: int) -> int:
+        """Forget watches from before a time."""
+        gone = 0
+        for rows in self._pages(before):
+            gone += self._delete([row[:3] for row in rows])
+        return gone
+
+    def close(self) -> None:
+        """End the connection."""
+        self._con.close()
+
+    def _pages(self, before: int | None) -> Iterator[list[Any]]:
+        last: tuple[Any, ...] = ("", 0, 0)
+        end = 1 << 62 if before is None else before
+        while rows := self._ask(_PAGE, (*last, end, _PAGE_ROWS)):
+            yield rows
+            last = rows[-1][:3]
+
+    def _delete(self, keys: Sequence[tuple[Any, ...]]) -> int:
+        try:
+            with database.locked(self._path):
+                self._con.execute("BEGIN IMMEDIATE")
+                before = self._con.total_changes
+                self._con.executemany("DELETE FROM watches WHERE user = ? AND time = ? AND place = ?", keys)
+                gone = self._con.total_changes - before
+                self._con.execute(_GREW, (-gone,))
+                self._con.execute("COMMIT")
+                database.truncate(self._con)
+        except (sqlite3.Error, OSError) as error:
+            raise database.unavailable(self._path, error) from error
+        return gone
+
+    def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._con.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise database.unavailable(self._path, error) from error

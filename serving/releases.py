@@ -1,0 +1,170 @@
+"""The releases that answer now, and the thread that swaps them when others are published, split or rolled back.
+
+A release is opened beside those that answer, checked and warmed; then one reference is replaced. Requests under way
+finish on what they began with, which goes when the last of them has. Whatever cannot be opened is logged, and all
+stays as it is until CURRENT or VARIANTS change again.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from serving.opened import Opened
+from serving.problems import NoReleaseError
+from watchnext.denied import read_denied
+from watchnext.errors import WatchnextError
+from watchnext.files import Stamp, stamp
+from watchnext.release import CURRENT, ReleaseStore
+from watchnext.variants import CURRENT_VARIANT, VARIANTS, Variants, read_variants
+
+log = logging.getLogger(__name__)
+OVERRIDE = "override"
+"""What the variant is called where a request names its release."""
+_NICE = 10
+"""How far the thread that opens releases stands back behind those that answer."""
+
+
+class Part(NamedTuple):
+    """One release that answers."""
+
+    variant: str
+    """Under which name: `current`, or the release's."""
+    slot: int
+    """Its number in metrics."""
+    opened: Opened
+
+
+class Live(NamedTuple):
+    """What answers at one moment."""
+
+    variants: Variants
+    parts: Mapping[str, Part]
+    """By variant, in the order of the split; then the shadow, by the name of its release."""
+
+    def of(self, user_id: str) -> Part:
+        """What answers a user."""
+        return self.parts[self.variants.of(user_id)]
+
+    def named(self, release: str) -> Part | None:
+        """A release by its name; None where it is not open."""
+        return next((part for part in self.parts.values() if part.opened.manifest.name == release), None)
+
+    @property
+    def shadow(self) -> Part | None:
+        """The release that is asked, too, and not shown."""
+        return None if self.variants.shadow is None else self.parts[self.variants.shadow]
+
+    @property
+    def main(self) -> Opened:
+        """The first variant's release, which answers what does not depend on a user."""
+        return self.parts[next(iter(self.variants.split))].opened
+
+
+Swapped = Callable[[Live | None, Live | None], None]
+
+
+class LiveReleases:
+    """Keeps a folder of releases open as it says which of them answer.
+
+    Args:
+        store: where releases lie.
+        poll_seconds: how often CURRENT and VARIANTS are looked at.
+        swapped: called after each swap with what answered before and what does now; after a refusal both are the same.
+    """
+
+    def __init__(
+        self, store: ReleaseStore, poll_seconds: float, swapped: Swapped = lambda _, __: None
+    ) -> None:
+        self._store, self._poll_seconds, self.swapped = store, poll_seconds, swapped
+        self._live: Live | None = None
+        self._reason = "The release is being loaded; ask again in a moment."
+        self._seen: list[Stamp] = []
+        self._tried: tuple[Variants, dict[str, str]] | None = None
+        self._told = ""
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def live(self) -> Live:
+        """What answers now. Raises NoReleaseError while nothing does."""
+        if self._live is None:
+            raise NoReleaseError(self._reason)
+        return self._live
+
+    def look(self) -> None:
+        """Open what CURRENT and VARIANTS name, if that has changed, and swap; never raises for a bad release."""
+        stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS)]
+        if self._live is not None and stamps == self._seen:
+            return
+        self._seen = stamps
+        try:
+            read_denied(self._store.root)  # what is wrong with it is mended without another release
+            variants = read_variants(self._store.root)
+            wanted = variants, self._releases_of(variants)
+            if wanted != self._tried:
+                self._tried = wanted
+                self._swap(*wanted)
+                self._told = ""
+        except (WatchnextError, OSError) as error:
+            self._refuse(str(error))
+
+    def start(self) -> None:
+        """Look again and again, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, once a release that it is just opening is open."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)  # Linux: of this thread alone
+        while not self._stopped.is_set():
+            self.look()
+            self._stopped.wait(self._poll_seconds)
+
+    def _releases_of(self, variants: Variants) -> dict[str, str]:
+        """The names of releases by variant."""
+        current = self._store.current()
+        names = [*variants.split, *([variants.shadow] if variants.shadow is not None else [])]
+        return {name: current if name == CURRENT_VARIANT else name for name in names}
+
+    def _swap(self, variants: Variants, wanted: dict[str, str]) -> None:
+        parts = () if self._live is None else self._live.parts.values()
+        before = {part.opened.manifest.name: part.opened for part in parts}
+        opened: dict[str, Opened] = {}
+        for name in dict.fromkeys(wanted.values()):
+            opened[name] = before[name] if name in before else self._open(name)
+        places = enumerate(wanted.items())
+        named = {variant: Part(variant, slot, opened[name]) for slot, (variant, name) in places}
+        earlier, self._live = self._live, Live(variants, named)
+        log.info("Answering from %s.", ", ".join(f"{variant} ({name})" for variant, name in wanted.items()))
+        self.swapped(earlier, self._live)
+
+    def _open(self, name: str) -> Opened:
+        with _alone(self._store):
+            return Opened.open(self._store, name)
+
+    def _refuse(self, why: str) -> None:
+        if why != self._told:
+            log.warning("No release to answer from: %s" if self._live is None else "All stays as it is: %s", why)
+            self._told, self._reason = why, "No release can be opened; the server's log says why."
+            self.swapped(self._live, self._live)
+
+
+@contextmanager
+def _alone(store: ReleaseStore) -> Iterator[None]:
+    """Let one process of a host open a release at a time, so that the others have the processors to answer."""
+    folder = os.open(store.root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

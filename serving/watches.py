@@ -1,0 +1,109 @@
+"""The routes of watches: posting them, reading a user's, erasing a user."""
+
+from datetime import UTC, datetime
+from time import time
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request
+
+from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
+from serving.opened import Opened
+from serving.problems import BusyError, responses
+from serving.recommend import facts_of
+from serving.releases import LiveReleases
+from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, WatchesAnswer
+from watchnext.api.requests import Id, WatchesRequest, seconds
+from watchnext.errors import StoreUnavailableError
+
+PathUser = Annotated[Id, Path(description="As in the watch log.", examples=["u-1042"])]
+MOST_WATCHES = 10_000
+Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the newest.", examples=[50])]
+
+
+def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) -> None:
+    """Give an app the three routes."""
+    described: dict[str, Any] = {"tags": ["watches"]}
+
+    @app.post("/watches", responses=responses(401, 403, 413, 422, 429, 503), **described)
+    async def post(asked: WatchesRequest) -> WatchesAnswer:
+        """Note watches. They are on disk when the answer comes, and count in the very next recommendation.
+
+        May be sent again: a watch whose `event_id` is there already is ignored.
+        """
+        now = int(time())
+        watches = [
+            Watch(w.event_id, w.user_id, w.item_id, now if w.time is None else seconds(w.time), w.fraction)
+            for w in asked.watches
+        ]
+        try:
+            added = await _needed(store).add(watches)
+        except StoreUnavailableError as error:
+            raise BusyError(f"Nothing was noted: {error}") from error
+        return WatchesAnswer(added=added, ignored=len(watches) - added)
+
+    @app.get("/users/{user_id}/history", responses=responses(401, 403, 422, 429, 503), **described)
+    async def history(
+        request: Request,
+        user_id: PathUser,
+        limit: Limit = 50,
+    ) -> HistoryAnswer:
+        """What is known of a user's watches, the newest first; nothing of a user nobody knows."""
+        facts = facts_of(request)
+        part = releases.live.of(user_id)
+        opened = part.opened
+        facts.user_id, facts.variant, facts.slot, facts.release = user_id, part.variant, part.slot, opened.manifest.name
+        fresh = NOTHING
+        try:
+            fresh = NOTHING if store is None else await store.of(user_id)
+        except StoreUnavailableError:
+            facts.degraded = True
+        watches = _watches(opened, user_id, fresh)
+        return HistoryAnswer(
+            user_id=user_id,
+            release=opened.manifest.name,
+            degraded=facts.degraded,
+            total=len(watches),
+            watches=watches[:limit],
+        )
+
+    @app.delete("/users/{user_id}", responses=responses(401, 403, 422, 429, 503), **described)
+    async def erase(request: Request, user_id: PathUser) -> ErasedAnswer:
+        """Erase a user: fresh watches are deleted, stored ones are not read any more, and the next training is told.
+
+        May be sent again. Watches of before that come late are ignored.
+        """
+        facts_of(request).user_id = user_id
+        try:
+            return ErasedAnswer(user_id=user_id, fresh_watches=await _needed(store).erase(user_id))
+        except StoreUnavailableError as error:
+            raise BusyError(f"Nothing was erased: {error}") from error
+
+
+def _needed(store: FreshStore | None) -> FreshStore:
+    if store is None:
+        raise BusyError("This server keeps no fresh watches: it was started with --fresh none.", retry_seconds=3600)
+    return store
+
+
+def _watches(opened: Opened, user_id: str, fresh: Fresh) -> list[HistoryItem]:
+    """All watches of a user, the newest first."""
+    export = opened.recommender.export
+    stored = opened.askers.stored_watches(user_id, fresh)
+    seen = {(item_id, when) for item_id, when in stored}
+    new = [(item_id, when) for item_id, when in fresh.watches if (item_id, when) not in seen]
+    rows: list[tuple[int, Literal["stored", "fresh"], str]] = [
+        *((when, "stored", item_id) for item_id, when in stored),
+        *((when, "fresh", item_id) for item_id, when in new),
+    ]
+    rows.sort(key=lambda row: row[0])
+    rows.reverse()
+    numbers = export.items.numbers([item_id for _, _, item_id in rows])
+    return [
+        HistoryItem.model_construct(
+            item_id=item_id,
+            title=export.catalogue.title(number) if number else None,
+            time=datetime.fromtimestamp(when, UTC),
+            source=source,
+        )
+        for (when, source, item_id), number in zip(rows, numbers.tolist(), strict=True)
+    ]

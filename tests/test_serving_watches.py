@@ -1,0 +1,208 @@
+"""Watches over HTTP: posted, counted in the very next recommendation, shown, erased; and what the unknown bring."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from httpx import Client, Response
+
+from serving.app import create_app
+from tests.servers import running, settings, wait_ready
+from tests.worlds import mean_world, write_release
+from watchnext.features import Float32
+
+ITEMS = 12
+"""Items 1 to 6 lie on one axis and 7 to 12 on the other, the first of each the longest."""
+
+
+def vectors() -> Float32:
+    made = np.zeros((ITEMS + 1, 2), np.float32)
+    made[1:7, 0] = made[7:, 1] = np.linspace(1, 0.5, 6)
+    return made
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    watches = {"ann": [(1, 100), (2, 200)], "bob": [(7, 100), (1, 200), (1, 300)]}
+    write_release(mean_world(vectors(), watches, history=3), tmp_path, "r1")
+    how = settings(tmp_path / "releases", fresh=str(tmp_path / "fresh.sqlite"), default_k=3)
+    with running(create_app(how)) as client:
+        wait_ready(client)
+        yield client
+
+
+def recommended(client: Client, user: str, **more: Any) -> tuple[str, list[str]]:
+    answer = client.get("/recommend", params={"user_id": user, **more}).json()
+    return answer["source"], [c["item_id"] for c in answer["candidates"]]
+
+
+def post(client: Client, *watches: tuple[str, str, str, int | None]) -> Response:
+    names = ("event_id", "user_id", "item_id", "time")
+    return client.post("/watches", json={"watches": [dict(zip(names, watch, strict=True)) for watch in watches]})
+
+
+def test_the_very_next_recommendation_knows(client: Client) -> None:
+    assert recommended(client, "ann") == ("stored", ["i3", "i4", "i5"])
+    assert recommended(client, "new")[0] == "popular"
+    answer = post(client, ("e1", "ann", "i7", 300), ("e2", "new", "i8", None), ("e3", "ann", "i9", 301))
+    assert answer.json() == {"added": 3, "ignored": 0}
+    assert recommended(client, "ann") == ("fresh", ["i8", "i10", "i11"])  # two of her last three lie there
+    assert recommended(client, "new") == ("fresh", ["i7", "i9", "i10"])
+    assert post(client, ("e1", "ann", "i7", 300)).json() == {"added": 0, "ignored": 1}
+    assert recommended(client, "ann") == ("fresh", ["i8", "i10", "i11"])
+
+
+def test_watches_that_the_release_has_seen_change_nothing(client: Client) -> None:
+    post(client, ("e1", "ann", "i2", 200))
+    assert recommended(client, "ann") == ("stored", ["i3", "i4", "i5"])
+
+
+def test_items_that_no_release_knows_yet(client: Client) -> None:
+    post(client, ("e1", "ann", "not yet", 300))
+    assert recommended(client, "ann") == ("stored", ["i3", "i4", "i5"])
+    history = client.get("/users/ann/history").json()["watches"]
+    assert [(w["item_id"], w["source"]) for w in history] == [
+        ("not yet", "fresh"),
+        ("i2", "stored"),
+        ("i1", "stored"),
+    ]
+
+
+def test_history(client: Client) -> None:
+    post(client, ("e1", "bob", "i3", 150), ("e2", "bob", "i1", 300))
+    answer = client.get("/users/bob/history", params={"limit": 3}).json()
+    watches = answer.pop("watches")
+    assert answer == {"user_id": "bob", "release": "r1", "degraded": False, "total": 4}
+    assert [(w["item_id"], w["time"], w["source"]) for w in watches] == [
+        ("i1", "1970-01-01T00:05:00Z", "stored"),
+        ("i1", "1970-01-01T00:03:20Z", "stored"),
+        ("i3", "1970-01-01T00:02:30Z", "fresh"),
+    ]
+    assert client.get("/users/nobody/history").json()["watches"] == []
+
+
+def test_erased(client: Client) -> None:
+    post(client, ("e1", "ann", "i7", 300), ("e2", "ann", "i8", None))
+    assert client.delete("/users/ann").json() == {"user_id": "ann", "fresh_watches": 2}
+    assert recommended(client, "ann")[0] == "popular"
+    assert client.get("/users/ann/history").json()["total"] == 0
+    assert post(client, ("e1", "ann", "i7", 300)).json() == {"added": 0, "ignored": 1}  # a late retry
+    assert recommended(client, "ann")[0] == "popular"
+    assert client.delete("/users/ann").json() == {"user_id": "ann", "fresh_watches": 0}
+    post(client, ("e9", "ann", "i8", 4_000_000_000))
+    assert recommended(client, "ann") == ("fresh", ["i7", "i9", "i10"])
+
+
+def test_anonymous(client: Client) -> None:
+    def asked(**body: Any) -> tuple[str, list[str]]:
+        answer = client.post("/recommend", json=body).json()
+        assert (answer["user_id"], answer["release"]) == (None, "r1")
+        return answer["source"], [c["item_id"] for c in answer["candidates"]]
+
+    assert asked(history=[{"item_id": "i7"}], k=2) == ("fresh", ["i8", "i9"])
+    assert asked()[0] == "popular"
+    assert asked(history=[{"item_id": "unheard of"}])[0] == "popular"
+    of_old = [{"item_id": "i1", "time": 4}, {"item_id": "i7", "time": 3}, {"item_id": "i8"}, {"item_id": "i9"}]
+    assert asked(history=of_old, k=1) == ("fresh", ["i10"])
+
+
+def test_pages_and_exclusions(client: Client) -> None:
+    whole = recommended(client, "ann", k=8)[1]
+    assert [recommended(client, "ann", k=3, offset=offset)[1] for offset in (0, 3, 6)] == [
+        whole[:3],
+        whole[3:6],
+        [*whole[6:], *recommended(client, "ann", k=9)[1][8:]],
+    ]
+    assert recommended(client, "ann", exclude=["i3", "i5", "unheard of"])[1] == ["i4", "i6", *whole[4:5]]
+
+
+def test_popular_items_fill_up(client: Client) -> None:
+    answer = client.get("/recommend", params={"user_id": "ann", "k": 100}).json()
+    assert len(answer["candidates"]) == ITEMS - 2
+    assert {c["source"] for c in answer["candidates"]} == {"stored"}
+
+
+def test_explained(client: Client) -> None:
+    answer = client.get("/recommend", params={"user_id": "bob", "k": 1, "explain": True}).json()
+    # bob's vector is a mean of i7, i1, i1, and i2 lies on the axis of i1
+    assert answer["candidates"][0]["item_id"] == "i2"
+    assert answer["candidates"][0]["because"] == [
+        {"item_id": "i1", "title": None, "share": 1.0, "similarity": 1.0},
+        {"item_id": "i7", "title": None, "share": 0.0, "similarity": 0.0},
+    ]
+    nobody = client.get("/recommend", params={"user_id": "nobody", "explain": True}).json()
+    assert [c["because"] for c in nobody["candidates"]] == [[], [], []]
+
+
+def test_server_timing(client: Client) -> None:
+    for response in (client.get("/recommend?user_id=ann"), client.post("/recommend", json={})):
+        parts = [part.strip().split(";dur=") for part in response.headers["server-timing"].split(",")]
+        assert [name for name, _ in parts] == ["vector", "filter", "search"]
+        assert all(float(ms) >= 0 for _, ms in parts)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "parameter"),
+    [
+        ("POST", "/watches", {"watches": []}, "watches"),
+        ("POST", "/watches", {}, "watches"),
+        ("POST", "/watches", {"watches": [{"event_id": "e", "user_id": "u"}]}, "watches.0.item_id"),
+        ("POST", "/watches", {"watches": [], "more": 1}, "watches"),
+        ("POST", "/recommend", {"hist": []}, "hist"),
+        ("POST", "/recommend", {"k": 2000}, "k"),
+        ("POST", "/recommend", {"context": {"age": -1}}, "context.age"),
+        ("POST", "/recommend?k=3", {}, "k"),
+        ("GET", "/recommend?user_id=ann&release=r9", None, "release"),
+        ("GET", "/recommend?user_id=ann&categories=drama", None, "categories"),
+        ("GET", "/recommend?user_id=ann&uploaded_after=2026-01-01T00:00:00Z", None, "uploaded_after"),
+        ("GET", "/recommend?user_id=ann&uploaded_after=2026-01-01T00:00:00", None, "uploaded_after"),
+        ("GET", "/recommend?user_id=ann&k=999&offset=2", None, "offset"),
+        ("GET", "/recommend?user_id=ann&explain=perhaps", None, "explain"),
+        ("GET", "/users/ann/history?limit=0", None, "limit"),
+        ("DELETE", "/users/" + "x" * 257, None, "user_id"),
+    ],
+)
+def test_refused(client: Client, method: str, path: str, body: Any, parameter: str) -> None:
+    response = client.request(method, path, json=body)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == parameter
+
+
+def test_no_json(client: Client) -> None:
+    response = client.post("/watches", content=b"{", headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "body")
+
+
+def test_times_that_no_log_can_have(client: Client) -> None:
+    for time in ("6000-01-01T00:00:00Z", "2026-01-01T00:00:00", 1e300, "soon"):
+        watch = {"event_id": "e1", "user_id": "ann", "item_id": "i7", "time": time}
+        response = client.post("/watches", json={"watches": [watch]})
+        assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "watches.0.time")
+
+
+def test_without_a_store(tmp_path: Path) -> None:
+    write_release(mean_world(vectors(), {"ann": [(1, 1)]}), tmp_path, "r1")
+    with running(create_app(settings(tmp_path / "releases"))) as client:
+        wait_ready(client)
+        assert post(client, ("e1", "ann", "i1", 1)).status_code == 503
+        assert client.delete("/users/ann").status_code == 503
+        assert client.get("/recommend?user_id=ann").json()["degraded"] is False
+
+
+def test_store_that_fails(client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from watchnext.errors import StoreUnavailableError  # noqa: PLC0415
+
+    async def gone(*_: object) -> None:
+        raise StoreUnavailableError("store", "no answer", "Look after it.")
+
+    post(client, ("e1", "ann", "i7", 300))
+    for name in ("of", "add", "erase"):
+        monkeypatch.setattr(f"serving.fresh.sqlite.SqliteStore.{name}", gone)
+    answer = client.get("/recommend?user_id=ann").json()
+    assert (answer["degraded"], answer["source"]) == (True, "stored")
+    assert client.get("/users/ann/history").json()["degraded"] is True
+    for refused in (post(client, ("e2", "ann", "i7", 300)), client.delete("/users/ann")):
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"

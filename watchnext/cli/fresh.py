@@ -1,0 +1,91 @@
+"""`watchnext fresh`: what a store of fresh watches leaves for the next training, and what it need not keep."""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from watchnext.cli.console import Json, report
+from watchnext.files import atomic_file
+
+if TYPE_CHECKING:
+    from serving.fresh.store import Upkeep
+
+fresh = typer.Typer(
+    name="fresh", help="Take fresh watches and erasures to the next training, prune.", no_args_is_help=True
+)
+Store = Annotated[str, typer.Argument(help="The file or the URL that `watchnext serve` has.", show_default=False)]
+_ROWS = 100_000
+
+
+@fresh.command()
+def export(
+    store: Store,
+    to: Annotated[Path, typer.Option(help="A Parquet file; an older one is replaced.")],
+    json_: Json = False,
+) -> None:
+    """Write all watches as a log that `watchnext ingest` reads beside others: user, item, time, fraction.
+
+    What was erased is not in it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"user": pa.string(), "item": pa.string(), "time": pa.int64(), "fraction": pa.float64()}
+    schema, rows = pa.schema(columns), 0
+    with _opened(store) as opened, atomic_file(to) as file, pq.ParquetWriter(file, schema) as writer:
+        watched = opened.watches()
+        while watches := list(islice(watched, _ROWS)):
+            values = zip(*((w.user_id, w.item_id, w.time, w.fraction) for w in watches), strict=True)
+            arrays = [pa.array(value, type_) for value, type_ in zip(values, columns.values(), strict=True)]
+            writer.write_table(pa.table(arrays, schema=schema))
+            rows += len(watches)
+    report(json_, "Fresh watches", {"watches": rows}, to, f"watchnext ingest LOG... {to} --to work/corpus")
+
+
+@fresh.command()
+def erased(
+    store: Store,
+    to: Annotated[Path, typer.Option(help="A CSV; an older one is replaced.")],
+    json_: Json = False,
+) -> None:
+    """Write all users that were ever erased, and when: user, time."""
+    users = 0
+    with _opened(store) as opened, atomic_file(to) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        writer = csv.writer(text)
+        writer.writerow(("user", "time"))
+        for user, at in opened.erased():
+            writer.writerow((user, at))
+            users += 1
+        text.detach()
+    report(json_, "Erased users", {"users": users}, to, f"watchnext ingest LOG... --erased {to} --to work/corpus")
+
+
+@fresh.command()
+def prune(
+    store: Store,
+    before: Annotated[datetime, typer.Option(help="UTC. Watches from before are forgotten, erasures are not.")],
+    json_: Json = False,
+) -> None:
+    """Forget old watches, which a release has learned by now; the server may run on."""
+    with _opened(store) as opened:
+        gone = opened.prune(int(before.replace(tzinfo=UTC).timestamp()))
+    report(json_, "Pruned", {"watches": gone})
+
+
+@contextmanager
+def _opened(store: str) -> "Iterator[Upkeep]":
+    from serving.fresh.choose import open_upkeep
+
+    opened = open_upkeep(store)
+    try:
+        yield opened
+    finally:
+        opened.close()
