@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from time import time
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Path, Query, Request
-from starlette.convertors import Convertor, register_url_convertor
+from pydantic import BeforeValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from serving.opened import Opened
@@ -16,29 +18,39 @@ from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, Watc
 from watchnext.api.requests import Id, WatchesRequest, seconds
 from watchnext.errors import StoreUnavailableError
 
-PathUser = Annotated[Id, Path(description="As in the watch log.", examples=["u-1042"])]
+_SLASH = "\udc2f"
+"""A slash within an id, while routes are matched: no text that comes in holds half a surrogate."""
+
+
+class EncodedSlashes:
+    """Middleware that keeps `%2F` in a path apart from `/`: ids may hold either, and any user may be erased."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, with slashes within segments as `_SLASH`."""
+        if scope["type"] == "http" and b"%2" in (raw := scope["raw_path"]) and b"%2F" in raw.upper():
+            segments = raw.decode("ascii").split("/")
+            scope["path"] = "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
+        await self._app(scope, receive, send)
+
+
+def _with_slashes(id_: str) -> str:
+    return id_.replace(_SLASH, "/")
+
+
+PathUser = Annotated[
+    Id, BeforeValidator(_with_slashes), Path(description="As in the watch log.", examples=["u-1042"])
+]
 MOST_WATCHES = 10_000
 Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the newest.", examples=[50])]
-
-
-class _AnyId(Convertor[str]):
-    """Whatever is in the path, slashes and ends of lines included: ids come from logs, and any may be erased."""
-
-    regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("id", _AnyId())
 
 
 def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) -> None:
     """Give an app the three routes."""
     described: dict[str, Any] = {"tags": ["watches"]}
+    app.add_middleware(EncodedSlashes)
 
     @app.post("/watches", responses=responses(401, 403, 413, 422, 429, 503), **described)
     async def post(request: Request, asked: WatchesRequest) -> WatchesAnswer:
@@ -59,7 +71,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         facts.added, facts.ignored = added, len(watches) - added
         return WatchesAnswer(added=facts.added, ignored=facts.ignored)
 
-    @app.get("/users/{user_id:id}/history", responses=responses(401, 403, 422, 429, 503), **described)
+    @app.get("/users/{user_id}/history", responses=responses(401, 403, 422, 429, 503), **described)
     async def history(
         request: Request,
         user_id: PathUser,
@@ -85,7 +97,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
             watches=watches[:limit],
         )
 
-    @app.delete("/users/{user_id:id}", responses=responses(401, 403, 422, 429, 503), **described)
+    @app.delete("/users/{user_id}", responses=responses(401, 403, 422, 429, 503), **described)
     async def erase(request: Request, user_id: PathUser) -> ErasedAnswer:
         """Erase a user: fresh watches are deleted, stored ones are not read any more, and the next training is told.
 
