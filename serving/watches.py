@@ -30,10 +30,16 @@ class EncodedSlashes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, with slashes within segments as `_SLASH`."""
-        if scope["type"] == "http" and b"%2" in (raw := scope["raw_path"]) and b"%2F" in raw.upper():
-            segments = raw.decode("ascii").split("/")
-            scope["path"] = "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
-        await self._app(scope, receive, send)
+        raw = scope.get("raw_path", b"")
+        if b"%2F" not in raw and b"%2f" not in raw:
+            await self._app(scope, receive, send)
+            return
+        segments = raw.decode("ascii").split("/")
+        inner = {**scope, "path": "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope["route"] = inner.get("route")  # read by what is in front
 
 
 def _with_slashes(id_: str) -> str:

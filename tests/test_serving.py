@@ -186,7 +186,7 @@ def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
     for model in models:
         model.model_validate_json(model.model_validate(schemas[model.__name__]["example"]).model_dump_json())
     recommend = schema["paths"]["/recommend"]["get"]
-    assert set(recommend["responses"]) == {"200", "401", "403", "422", "429", "503"}
+    assert set(recommend["responses"]) == {"200", "400", "401", "403", "404", "408", "422", "429", "431", "503"}
     assert list(recommend["responses"]["422"]["content"]) == [MEDIA_TYPE]
     parameters = {parameter["name"]: parameter for parameter in recommend["parameters"]}
     assert set(parameters) == set(RecommendQuery.model_fields)

@@ -171,7 +171,7 @@ def test_described_in_openapi(client: Client) -> None:
     schema = client.get("/openapi.json").json()
     for path, model in (("/similar", SimilarAnswer), ("/analogy", AnalogyAnswer)):
         route = schema["paths"][path]["get"]
-        assert set(route["responses"]) == {"200", "401", "403", "404", "422", "429", "503"}
+        assert set(route["responses"]) == {"200", "400", "401", "403", "404", "408", "422", "429", "431", "503"}
         assert list(route["responses"]["404"]["content"]) == [MEDIA_TYPE]
         model.model_validate(schema["components"]["schemas"][model.__name__]["example"])
         parameters = {parameter["name"]: parameter for parameter in route["parameters"]}

@@ -10,11 +10,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StrictBool,
     StringConstraints,
     WithJsonSchema,
     field_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from watchnext.config import Closed
 
@@ -57,11 +60,18 @@ def _in_range(time: datetime) -> datetime:
     return time
 
 
+class _MoreThanSpaces:
+    """Says so in the description."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), "pattern": "[^ ]"}
+
+
 Id = Annotated[
     str,
     StringConstraints(min_length=1, max_length=ID_BYTES),
     AfterValidator(_id),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": ID_BYTES, "pattern": "[^ ]"}),
+    _MoreThanSpaces(),
 ]
 Name = Id
 """Of a category, a country, a device or a release."""
@@ -69,13 +79,13 @@ Time = Annotated[
     AwareDatetime,
     BeforeValidator(_moment),
     AfterValidator(_in_range),
-    Field(description="A date and time with its zone, 2026-01-31T12:00:00Z, or seconds since 1970."),
     WithJsonSchema(
         {
+            "description": "A date and time with its zone, 2026-01-31T12:00:00Z, or seconds since 1970.",
             "anyOf": [
                 {"type": "string", "format": "date-time", "pattern": "^[0-4]"},
                 {"type": "number", "minimum": EARLIEST, "exclusiveMaximum": LATEST},
-            ]
+            ],
         }
     ),
 ]
