@@ -19,10 +19,15 @@ FACTS = "watchnext.facts"
 
 def limited(model: type[Asked], settings: ServingSettings) -> type[Asked]:
     """A kind of request with this server's limits of `k` and `offset`."""
-    k, offset = (model.model_fields[name] for name in ("k", "offset"))
-    k = Field(settings.default_k, ge=1, le=settings.max_k, description=k.description, examples=k.examples)
-    offset = Field(0, ge=0, lt=settings.max_k, description=offset.description, examples=offset.examples)
-    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, k=(int, k), offset=(int, offset))
+    bounds: dict[str, dict[str, int]] = {
+        "k": {"default": settings.default_k, "ge": 1, "le": settings.max_k},
+        "offset": {"default": 0, "ge": 0, "lt": settings.max_k},
+    }
+    fields: dict[str, Any] = {}
+    for name, bound in bounds.items():
+        about = model.model_fields[name]
+        fields[name] = (int, Field(**bound, description=about.description, examples=about.examples))
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
 
 
 def add_recommend(app: FastAPI, recommending: Recommending, settings: ServingSettings) -> None:
