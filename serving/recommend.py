@@ -19,7 +19,7 @@ FACTS = "watchnext.facts"
 
 def limited(model: type[Asked], settings: ServingSettings) -> type[Asked]:
     """A kind of request with this server's limits of `k` and `offset`."""
-    bounds: dict[str, dict[str, int]] = {
+    bounds: dict[str, dict[str, Any]] = {
         "k": {"default": settings.default_k, "ge": 1, "le": settings.max_k},
         "offset": {"default": 0, "ge": 0, "lt": settings.max_k},
     }

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from time import time
 from typing import Any
 
 import schemathesis
+
+from watchnext.api.requests import AHEAD
 
 MOST = 100
 """As `max_k` of the server under test."""
@@ -12,9 +15,11 @@ MOST = 100
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
-    """Leave out pages beyond the last, times that end before they begin, and texts of more bytes than characters."""
+    """Leave out pages beyond the last, times that end before they begin, watches to come, and ids of many bytes."""
     asked = case.body if isinstance(case.body, dict) else case.query or {}
     if case.operation.path == "/recommend" and (_is_beyond(asked) or _ends_first(asked)):
+        return False
+    if case.operation.path == "/watches" and any(map(_is_to_come, _watches(asked))):
         return False
     return not any(len(text) <= 256 < len(text.encode("utf-8", "replace")) for text in _texts(asked))
 
@@ -40,6 +45,18 @@ def _ends_first(asked: dict[str, Any]) -> bool:
     except (KeyError, OverflowError, TypeError, ValueError):
         return False
     return after >= before
+
+
+def _watches(asked: dict[str, Any]) -> list[Any]:
+    watches = asked.get("watches")
+    return watches if isinstance(watches, list) else []
+
+
+def _is_to_come(watch: Any) -> bool:
+    try:
+        return _seconds(watch["time"]) > time() + AHEAD
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return False
 
 
 def _seconds(value: Any) -> int:

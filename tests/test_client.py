@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def test_recommend_to(asker: Asker) -> None:
 
 @pytest.mark.parametrize("user_id", ODD)
 def test_watches_of_any_user_come_and_go(asker: Asker, user_id: str) -> None:
-    when = datetime(2100, 1, 31, 12, tzinfo=UTC)  # after the erasure of the other kind's
+    when = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)  # after the erasure of the other kind's
     watch = NewWatch(event_id=f"{asker.kind}-{user_id}", user_id=user_id, item_id="i7", time=when)
     assert asker(lambda client: client.add_watches([watch])) == WatchesAnswer(added=1, ignored=0)
     assert asker(lambda client: client.add_watches([watch])) == WatchesAnswer(added=0, ignored=1)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from time import time as now
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -28,6 +29,8 @@ MOST_SEARCHES = 100
 EARLIEST, LATEST = -62_135_596_800, 95_617_584_000
 """Times are of the years 1 to 4999: what `watchnext ingest` would not take for milliseconds."""
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+AHEAD = 86_400
+"""Seconds that a clock may be ahead of ours, as in `watchnext ingest`."""
 
 
 def _id(text: str) -> str:
@@ -104,7 +107,7 @@ def _number(value: object) -> object:
 
 
 Age = Annotated[float, Field(ge=0, le=200, allow_inf_nan=False), BeforeValidator(_number)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_number)]
+Fraction = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 
 
 class Wanted(Closed):
@@ -207,7 +210,14 @@ class NewWatch(Closed):
     time: Time | None = None
     """When; left out, it is the moment of arrival."""
     fraction: Fraction | None = None
-    """Which share of the video was watched."""
+    """Which share of the video was watched; above 1 where parts were watched twice."""
+
+    @field_validator("time")
+    @classmethod
+    def _has_happened(cls, time: datetime | None) -> datetime | None:
+        if time is not None and time.timestamp() > now() + AHEAD:
+            raise ValueError("Should not be more than a day in the future")
+        return time
 
 
 class WatchesRequest(Closed):
