@@ -7,6 +7,7 @@ has no threads.
 import gc
 import socket
 from collections.abc import Callable
+from math import ceil
 from typing import Any, ClassVar
 
 from fastapi import FastAPI
@@ -60,7 +61,7 @@ def serve_with_workers(
         "workers": settings.workers,
         "worker_class": f"{__name__}.{_Worker.__name__}",
         "preload_app": True,
-        "graceful_timeout": settings.drain_seconds,
+        "graceful_timeout": ceil(settings.drain_seconds) + 1,  # gunicorn kills those that are left then
         "when_ready": ready,
         "loglevel": "warning",
     }
