@@ -83,7 +83,7 @@ def make(folder: Path, items: int, users: int) -> World:
         empty_table(USER_SCHEMA, users),
     )
     write_export(linear_export(log, ModelConfig.linear(DIM, 50), vectors, vectors), folder / "export")
-    build_from_export(folder / "export", folder / "index", IndexOptions(target_recall=0.9, queries=200))
+    build_from_export(folder / "export", folder / "index", IndexOptions(flat_below=6_000, queries=500))
     world = World(folder, items, users)
     world.publish("first")
     return world
