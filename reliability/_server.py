@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -121,6 +122,16 @@ class Server:
         if self._process.stdout:
             self._process.stdout.close()
         self._log.close()
+
+
+def soon(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether something comes true within some seconds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def children(pid: int) -> list[int]:

@@ -28,11 +28,13 @@ class World:
     folder: Path
     items: int
     users: int
+    releases_in: Path | None = None
+    """Folder in which the releases' folder is, if it is another."""
 
     @property
     def store(self) -> ReleaseStore:
         """Where releases lie."""
-        return ReleaseStore(self.folder / "releases")
+        return ReleaseStore((self.releases_in or self.folder) / "releases")
 
     @property
     def parts(self) -> tuple[Path, Path]:
@@ -60,9 +62,9 @@ class World:
         """Delete a release that is not current."""
         shutil.rmtree(self.store.root / name)
 
-    def size(self) -> int:
-        """Bytes of a release."""
-        return sum(path.stat().st_size for part in self.parts for path in part.rglob("*") if path.is_file())
+    def sizes(self) -> list[int]:
+        """Bytes of the files of a release."""
+        return [path.stat().st_size for part in self.parts for path in part.rglob("*") if path.is_file()]
 
 
 def make(folder: Path, items: int, users: int) -> World:

@@ -21,7 +21,7 @@ import numpy as np
 
 from reliability._load import FAILED, Answers, Client, ask_once, closed_loop, get, post
 from reliability._report import Report, arguments, steps
-from reliability._server import Server
+from reliability._server import Server, soon
 from reliability._world import World, make
 from serving.fresh.sqlite import SqliteUpkeep
 
@@ -184,7 +184,7 @@ def kill_while_publishing(world: World, kills: int, report: Report, step: Step) 
             report.must("the server answers after a killed publication", server.get("/releases/current")[0] == 200)
             _tidy(world)
         name = world.publish()
-        report.must("publishing works after kills", _soon(lambda: server.release() == name), server.release())
+        report.must("publishing works after kills", soon(lambda: server.release() == name), server.release())
     hidden = [path.name for path in world.store.root.glob(".*.*/")]
     report.must("CURRENT names a whole release", not current_broken, current_broken)
     report.must("the next publication clears what killed ones left", not hidden, hidden)
@@ -201,15 +201,6 @@ def _tidy(world: World) -> None:
     for name in world.store.names():
         if name not in {"first", "second", world.store.current()}:
             world.withdraw(name)
-
-
-def _soon(holds: Callable[[], bool], seconds: float = READY_AGAIN) -> bool:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def kill_while_watching(world: World, kills: int, report: Report, step: Step) -> None:
