@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from reliability._load import FAILED, Answers, Client, ask_once, closed_loop, get, post
+from reliability._load import FAILED, Answers, Client, ask_once, closed_loop, get, post, run
 from reliability._report import Report, arguments, steps
 from reliability._server import Server, soon
 from reliability._world import World, make
@@ -54,9 +54,9 @@ def kill_workers(world: World, kills: int, report: Report, step: Step) -> None:
     recovery: list[float] = []
     with Server(world, 2) as server:
 
-        async def run() -> None:
+        async def load() -> None:
             where, stop = (server.host, server.port), asyncio.Event()
-            load = [
+            asking = [
                 asyncio.create_task(closed_loop(where, _asking(world), CONNECTIONS, stop, plain)),
                 asyncio.create_task(_retrying(where, world, stop, patient)),
             ]
@@ -66,9 +66,9 @@ def kill_workers(world: World, kills: int, report: Report, step: Step) -> None:
                 recovery.append(await _kill_one(server))
             await asyncio.sleep(0.5)
             stop.set()
-            await asyncio.gather(*load)
+            await asyncio.gather(*asking)
 
-        asyncio.run(run())
+        run(load())
         log = server.log()
     failed = plain.count(FAILED)
     report.must("only requests in flight on a killed worker fail", failed <= kills * CONNECTIONS, failed)
@@ -122,9 +122,9 @@ def kill_while_swapping(world: World, kills: int, report: Report, step: Step) ->
     answers, stale, settled = Answers(), Counter[str](), list[float]()
     with Server(world, 2) as server:
 
-        async def run() -> None:
+        async def load() -> None:
             stop = asyncio.Event()
-            load = asyncio.create_task(_retrying((server.host, server.port), world, stop, answers))
+            asking = asyncio.create_task(_retrying((server.host, server.port), world, stop, answers))
             for kill in range(kills):
                 step(f"killing a worker while it swaps, {kill + 1} of {kills}")
                 name = "first" if world.store.current() == "second" else "second"
@@ -138,9 +138,9 @@ def kill_while_swapping(world: World, kills: int, report: Report, step: Step) ->
                         break
                 settled.append(time.monotonic() - flipped)
             stop.set()
-            await load
+            await asking
 
-        asyncio.run(run())
+        run(load())
         log = server.log()
     report.must("all workers answer from the new release in the end", not stale, dict(stale))
     report.must("three tries hide a death during a swap", answers.count(200) == len(answers), answers.odd)
@@ -214,7 +214,7 @@ def kill_while_watching(world: World, kills: int, report: Report, step: Step) ->
         with Server(world) as server:
             restart.append(server.ready_seconds)
             left, unsure = unsure, []
-            asyncio.run(_watch_until_killed(server, tasks, events, acknowledged, left, unsure))
+            run(_watch_until_killed(server, tasks, events, acknowledged, left, unsure))
     upkeep = SqliteUpkeep(world.fresh)
     found = Counter(watch.event_id for watch in upkeep.watches())
     upkeep.close()

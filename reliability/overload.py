@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from reliability._load import FAILED, Answers, Ask, closed_loop, get, open_loop
+from reliability._load import FAILED, Answers, Ask, closed_loop, get, open_loop, run
 from reliability._report import Report, arguments, steps
 from reliability._server import Server
 from reliability._world import World, make
 
 Step = Callable[[str], None]
-K = 500
-"""Candidates of each request: enough that the clients' side is not what is measured."""
+ASKED = "k=10&offset=900"
+"""Much to search and little to send, so that it is not the clients that are measured."""
 SLOWER = 3.0
 """How many times the p99 at half load it may be at twice the load."""
 CROWD = 800
@@ -64,11 +64,11 @@ def overload(world: World, seconds: float, report: Report, step: Step = lambda _
             for name, part in (("half", 0.5), ("twice", 2.0), ("half again", 0.5)):
                 step(f"{name} of {rate:.0f} requests a second")
                 loads[name] = Answers()
-                asyncio.run(open_loop(where, ask, part * rate, seconds, loads[name]))
+                run(open_loop(where, ask, part * rate, seconds, loads[name]))
                 if name == "twice":
                     step(f"{CROWD} connections")
                     loads["crowd"] = Answers()
-                    asyncio.run(_timed(where, ask, CROWD, seconds, loads["crowd"]))
+                    run(_timed(where, ask, CROWD, seconds, loads["crowd"]))
             alive = server.get("/healthz/ready")[0]
             log = server.log()
     finally:
@@ -80,9 +80,9 @@ def overload(world: World, seconds: float, report: Report, step: Step = lambda _
 
 def _full(where: tuple[str, int], ask: Ask, seconds: float) -> float:
     """Answers a second where none has to wait long."""
-    asyncio.run(_timed(where, ask, _FEW, seconds / 2, Answers()))
+    run(_timed(where, ask, _FEW, seconds / 2, Answers()))
     answers = Answers()
-    asyncio.run(_timed(where, ask, _FEW, seconds, answers))
+    run(_timed(where, ask, _FEW, seconds, answers))
     return answers.count(200) / float(np.ptp(answers.sent))
 
 
@@ -118,7 +118,7 @@ def _judge(report: Report, rate: float, loads: dict[str, Answers]) -> None:
 
 def _asking(world: World) -> Ask:
     chance = random.Random(3)
-    return lambda: get(f"/recommend?user_id=user-{1 + chance.randrange(world.users)}&k={K}")
+    return lambda: get(f"/recommend?user_id=user-{1 + chance.randrange(world.users)}&{ASKED}")
 
 
 def drain(world: World, servers: int, report: Report, step: Step = lambda _: None) -> None:
@@ -130,7 +130,7 @@ def drain(world: World, servers: int, report: Report, step: Step = lambda _: Non
         step(f"SIGTERM under load, {turn + 1} of {servers}")
         answers = Answers()
         with Server(world, 2) as server:
-            at = asyncio.run(_terminate(server, _asking(world), answers))
+            at = run(_terminate(server, _asking(world), answers))
             codes.add(server.wait(30))
             took.append(time.monotonic() - at)
         before = answers.sent < at

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reliability._load import Answers, Ask, closed_loop, get, post
+from reliability._load import Answers, Ask, closed_loop, get, post, run
 from reliability._report import Report, arguments, steps
 from reliability._server import Server, mapped_releases, proportional_memory
 from reliability._world import World, make
@@ -72,7 +72,7 @@ def soak(
     report = Report(f"{seconds / 60:.3g} minutes at {rate:.0f} requests a second, {WORKERS} workers")
     answers, swaps, memory = Answers(), list[Swap](), list[Memory]()
     with Server(world, WORKERS) as server:
-        asyncio.run(_run(world, server, seconds, every, rate, step, answers, swaps, memory))
+        run(_run(world, server, seconds, every, rate, step, answers, swaps, memory))
         mapped = [mapped_releases(pid, world) for pid in server.workers()]
         log = server.log()
     failed = len(answers) - answers.count(200)
