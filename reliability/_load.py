@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from array import array
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 Done = TypeVar("Done")
 FAILED = 0
 """In place of a status: the connection was refused or ended before the answer."""
+PAUSES = {FAILED: 0.05, 503: 1.0}
+"""Seconds, about, until a client of a closed loop asks again."""
 Ask = Callable[[], bytes]
 """Makes the next request."""
 
@@ -175,8 +178,9 @@ async def closed_loop(
                 due = start + (turn * connections + place) / rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 turn += 1
-            if await ask_once(client, ask(), answers, due) == FAILED:
-                await asyncio.sleep(0.05)
+            pause = PAUSES.get(await ask_once(client, ask(), answers, due), 0.0)
+            if pause:
+                await asyncio.sleep(random.uniform(0.5, 1.5) * pause)
         client.close()
 
     await asyncio.gather(*(one(place) for place in range(connections)))
@@ -185,7 +189,7 @@ async def closed_loop(
 async def open_loop(
     where: tuple[str, int], ask: Ask, rate: float, seconds: float, answers: Answers, connections: int = 512
 ) -> None:
-    """Requests come when they come, whoever is still waiting; latencies count from when each was due.
+    """Requests come at random moments (Poisson), whoever is still waiting; latencies count from when each was due.
 
     Args:
         connections: at most so many; whoever finds none free counts as failed.
@@ -197,9 +201,8 @@ async def open_loop(
         await ask_once(client, ask(), answers, due)
         free.append(client)
 
-    start = time.monotonic()
-    for turn in range(int(rate * seconds)):
-        due = start + turn / rate
+    gaps = np.random.default_rng(0).exponential(1 / rate, int(rate * seconds))
+    for due in (time.monotonic() + np.cumsum(gaps)).tolist():
         if due > time.monotonic():
             await asyncio.sleep(due - time.monotonic())
         if not free:
