@@ -234,11 +234,11 @@ class _Written:
     """A transport to which writing is no error after its end; uvloop's raises until `connection_lost` is called."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self._transport, self._write, self.is_closing = transport, transport.write, transport.is_closing
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if not self.is_closing():
+            self._write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
