@@ -4,68 +4,94 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.browsers import add_docs, with_cors
 from serving.fresh.choose import open_store
 from serving.fresh.store import FreshStore
 from serving.front import Front
+from serving.gate import Gate
+from serving.keys import KeyRing
+from serving.limits import RateLimiter
+from serving.logs import Logs
 from serving.neighbours import add_neighbours
+from serving.observer import Observer
 from serving.parameters import only_known_parameters
 from serving.problems import install
 from serving.recommend import add_recommend, limited
 from serving.recommending import Recommending
 from serving.releases import LiveReleases
 from serving.settings import ServingSettings
-from serving.state import add_state
+from serving.state import add_metrics, add_state
 from serving.watches import add_watches
 from watchnext import __version__
 from watchnext.api.requests import RecommendQuery
 from watchnext.release import ReleaseStore
 
 
-def create_app(settings: ServingSettings, releases: LiveReleases | None = None) -> FastAPI:
-    """The API as an ASGI application; its lifespan watches `settings.releases` and keeps their fresh watches.
+class Api(FastAPI):
+    """FastAPI with something in front of all its middleware; made by `create_app`."""
 
-    Args:
-        releases: what was opened already, for processes that are forked and share it; None opens it in the lifespan.
-    """
-    live = releases or LiveReleases(ReleaseStore(settings.releases), settings.poll_seconds)
-    store: FreshStore | None = None if settings.fresh is None else open_store(settings.fresh)
-    recommending = Recommending(live, store, settings)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        live.start()
-        yield
-        recommending.close()
-        live.stop()
-        if store is not None:
-            await store.close()
-
-    app = _Api(
-        title="watchnext",
-        summary="Videos that a user is likely to watch next.",
-        version=__version__,
-        lifespan=lifespan,
-        dependencies=[Depends(only_known_parameters)],
-    )
-    install(app)
-    add_recommend(app, recommending, settings)
-    add_watches(app, live, store)
-    add_neighbours(app, live, settings)
-    add_state(app, live)
-    app.front = Front(app.behind, recommending, limited(RecommendQuery, settings), settings)
-    return app
-
-
-class _Api(FastAPI):
-    """FastAPI with something in front of all its middleware."""
-
-    front: Front
+    front: ASGIApp
+    observer: Observer
+    releases: LiveReleases
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
         await self.front(scope, receive, send)
 
     async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What FastAPI answers."""
         await super().__call__(scope, receive, send)
+
+
+def create_app(settings: ServingSettings, logs: Logs | None = None) -> Api:
+    """The API as an ASGI application; its lifespan watches `settings.releases` and keeps their fresh watches.
+
+    Threads and connections begin with the lifespan, so that processes may be forked before.
+
+    Args:
+        logs: where lines about requests go; None writes none.
+
+    Raises what opening the file of keys and the store of fresh watches raises.
+    """
+    store: FreshStore | None = None if settings.fresh is None else open_store(settings.fresh)
+    releases = LiveReleases(ReleaseStore(settings.releases), settings.poll_seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        observer.start()
+        releases.start(observer.swapped)
+        yield
+        recommending.close()
+        releases.stop()
+        if store is not None:
+            await store.close()
+        observer.stop()
+
+    app = Api(
+        title="watchnext",
+        summary="Videos that a user is likely to watch next.",
+        version=__version__,
+        lifespan=lifespan,
+        dependencies=[Depends(only_known_parameters)],
+        openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    install(app)
+    observer = app.observer = Observer(settings, logs)
+    recommending = Recommending(releases, store, settings, observer)
+    add_recommend(app, recommending, settings)
+    add_watches(app, releases, store)
+    add_neighbours(app, releases, settings)
+    add_state(app, releases)
+    if settings.docs:
+        add_docs(app)
+    add_metrics(app, releases, store, observer)
+    app.releases = releases
+    ring = None if settings.keys is None else KeyRing(settings.keys)
+    gate = Gate(ring, RateLimiter(settings.requests_per_second, settings.workers), settings.docs)
+    front = Front(app.behind, recommending, limited(RecommendQuery, settings), gate, observer, settings)
+    app.front = with_cors(front, settings.cors_origins)
+    return app

@@ -1,27 +1,46 @@
-"""What becomes known of a request while it is answered: for its log line, its metrics and `Server-Timing`."""
+"""What becomes known of a request while it is answered: for its log line, metrics, span and `Server-Timing`."""
 
 from dataclasses import dataclass
 
+from serving.metrics import NO_VARIANT
 from watchnext.api.answers import Source
 
 
 @dataclass(slots=True)
 class Facts:
-    """Filled in by whoever answers. Times are seconds."""
+    """Filled in by whoever answers. Times are seconds, moments those of `time.perf_counter`."""
 
     request_id: str = ""
+    traceparent: str | None = None
+    """The header of this name, which says what trace the request is part of."""
+    begin: float = 0.0
+    end: float = 0.0
     user_id: str | None = None
     key: str | None = None
+    """Id of the API key."""
     variant: str | None = None
+    slot: int = NO_VARIANT
+    """The variant's number in metrics."""
     release: str | None = None
     source: Source | None = None
+    decile: int | None = None
+    """Where the best score stands among those of the release's users; None where it cannot be compared."""
     degraded: bool = False
+    added: int | None = None
+    """Watches that were posted and are new; None where none were posted."""
+    ignored: int = 0
+    """Watches that were posted and there already."""
     vector: float = 0.0
     """Reading fresh watches and finding the user's vector."""
     filter: float = 0.0
     """Making the mask of items that may be found."""
     search: float = 0.0
     """Searching, and filling up with popular items."""
+
+    @property
+    def seconds(self) -> float:
+        """From the request to its answer."""
+        return self.end - self.begin
 
     def server_timing(self) -> bytes:
         """The header's value, in milliseconds."""

@@ -1,4 +1,4 @@
-"""What every request passes: request id, key, admission, deadline; and the short way of GET /recommend.
+"""What every request passes: its id, key, rate, admission and deadline; and the short way of GET /recommend.
 
 FastAPI describes all routes and answers all but GET /recommend, which is answered here: its routing, dependencies and
 response objects cost more than the search (`python -m benchmarks.serving`). Pure ASGI, no tasks, no copies.
@@ -10,22 +10,27 @@ first is worked on.
 
 import asyncio
 import logging
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.facts import Facts
+from serving.gate import Gate
+from serving.metrics import REFUSALS
+from serving.observer import Observer
 from serving.parameters import QueryReader
-from serving.problems import FAILED, BusyError, as_problem, problem
+from serving.problems import FAILED, BusyError, KeyRefusedError, TooManyError, as_problem, problem
 from serving.recommend import FACTS
 from serving.recommending import Recommending
 from serving.settings import ServingSettings
 from watchnext.api.requests import RecommendQuery
 
 log = logging.getLogger(__name__)
+RECOMMEND = "/recommend"
 _OPEN = frozenset({"/healthz/live", "/healthz/ready"})
-"""Paths that are always answered: whoever restarts servers asks them."""
+"""Paths that are answered to anybody at any time, and not told of: whoever restarts servers asks them."""
+_OVERLOAD, _DEADLINE, _RATE, _KEY = map(REFUSALS.index, ("overload", "deadline", "rate_limit", "key"))
 
 
 class Front:
@@ -35,6 +40,8 @@ class Front:
         app: answers all but GET /recommend.
         recommending: answers that.
         query: what GET /recommend may be asked.
+        gate: who may ask, and how often.
+        observer: is told of each request.
         settings: how many requests may be under way, and how long they may take.
     """
 
@@ -43,9 +50,12 @@ class Front:
         app: ASGIApp,
         recommending: Recommending,
         query: type[RecommendQuery],
+        gate: Gate,
+        observer: Observer,
         settings: ServingSettings,
     ) -> None:
         self._app, self._recommending, self._query = app, recommending, QueryReader(query)
+        self._gate, self._observer = gate, observer
         self._waiting, self._deadline = settings.waiting, settings.deadline_seconds
         self._under_way = 0
 
@@ -54,48 +64,100 @@ class Front:
         if scope["type"] != "http" or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
-        start = perf_counter()
-        facts = scope[FACTS] = Facts()
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        headers = dict(scope["headers"])
+        facts = scope[FACTS] = Facts(
+            request_id=self._observer.ids.of(headers.get(b"x-request-id")),
+            traceparent=_text(headers.get(b"traceparent")),
+            begin=perf_counter(),
+        )
+        answer = _Answer(send, facts.request_id.encode())
         self._under_way += 1
+        self._observer.worker.in_flight(self._under_way)
         try:
-            if self._under_way > self._waiting:
-                raise BusyError(f"{self._waiting} requests are under way; ask again in a moment.")
-            await asyncio.sleep(0)
-            if perf_counter() - start > self._deadline:
-                raise BusyError(f"Waited longer than {self._deadline:g} s.")
-            await self._answer(scope, receive, sending, facts)
+            await self._admitted(scope, receive, answer, facts, headers.get(b"authorization"))
         except Exception as error:
-            response = as_problem(error)
-            if response is None:
-                log.exception("A request failed.")
-                response = problem(500, FAILED)
-            if not started:
-                await _respond(response, send)
+            await self._failed(error, answer)
         finally:
             self._under_way -= 1
+            self._observer.worker.in_flight(self._under_way)
+            facts.end = perf_counter()
+            self._observer.answered(scope["method"], _route(scope), answer.status, answer.size, facts)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, facts: Facts) -> None:
-        if scope["path"] != "/recommend" or scope["method"] != "GET":
-            async with asyncio.timeout(self._deadline):
-                await self._app(scope, receive, send)
+    async def _admitted(
+        self, scope: Scope, receive: Receive, answer: "_Answer", facts: Facts, authorization: bytes | None
+    ) -> None:
+        path, method = scope["path"], scope["method"]
+        facts.key = self._gate.let_in(method, path, authorization, monotonic())
+        if self._under_way > self._waiting:
+            raise BusyError(f"{self._waiting} requests are under way; ask again in a moment.", _OVERLOAD)
+        await asyncio.sleep(0)
+        if perf_counter() - facts.begin > self._deadline:
+            raise BusyError(f"Waited longer than {self._deadline:g} s; ask again.", _DEADLINE)
+        if path == RECOMMEND and method == "GET":
+            body = await self._recommending.known(self._query.read(scope["query_string"]), facts)
+            await answer.json(body, facts.server_timing())
             return
-        body = await self._recommending.known(self._query.read(scope["query_string"]), facts)
+        async with asyncio.timeout(self._deadline):
+            await self._app(scope, receive, answer)
+
+    async def _failed(self, error: Exception, answer: "_Answer") -> None:
+        response = as_problem(error)
+        if response is None:
+            log.error("A request failed.", exc_info=error)
+            response = problem(500, FAILED)
+        reason = _reason(error)
+        if reason is not None:
+            self._observer.worker.refused(reason)
+        if not answer.status:
+            await answer.whole(response)
+
+
+class _Answer:
+    """What is sent of an answer; adds the request's id, and remembers status and size."""
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send, self._id = send, (b"x-request-id", request_id)
+        self.status = self.size = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._id]
+        elif message["type"] == "http.response.body":
+            self.size += len(message.get("body", b""))
+        await self._send(message)
+
+    async def json(self, body: bytes, server_timing: bytes) -> None:
+        """Send an answer that is well."""
+        self.status, self.size = 200, len(body)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            (b"server-timing", facts.server_timing()),
+            (b"server-timing", server_timing),
+            self._id,
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def whole(self, response: Response) -> None:
+        """Send a response that is made."""
+        await self({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await self({"type": "http.response.body", "body": response.body})
 
 
-async def _respond(response: Response, send: Send) -> None:
-    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": response.body})
+def _reason(error: Exception) -> int | None:
+    """Which of `REFUSALS` an error is."""
+    if isinstance(error, BusyError):
+        return error.reason
+    kinds = {TimeoutError: _DEADLINE, TooManyError: _RATE, KeyRefusedError: _KEY}
+    return kinds.get(type(error))
+
+
+def _route(scope: Scope) -> str:
+    """`GET /users/{user_id}/history`."""
+    route = scope.get("route")
+    return f"{scope['method']} {scope['path'] if route is None else route.path}"
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

@@ -67,8 +67,8 @@ class Logs:
 def take_over() -> None:
     """Send what uvicorn and gunicorn log through the root logger, and nowhere else.
 
-    After gunicorn's arbiter is made, and in each worker after its fork. uvicorn must be given `log_config=None`. Their
-    lines about requests are not written: ours are, and theirs have ids of users in them.
+    After gunicorn's arbiter is made, and in each worker after its fork. uvicorn must be given `log_config=None`.
+    Their lines about requests are not written: ours are, and theirs have ids of users in them.
     """
     for name in (*_OTHERS, *_ACCESS):
         logger = logging.getLogger(name)

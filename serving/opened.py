@@ -6,6 +6,7 @@ import numpy as np
 
 from index.neighbours import Neighbours
 from index.recommender import Recommender, open_release
+from serving.drift import ScoreReference, best_scores
 from serving.fragments import Fragments
 from serving.users import FreshAskers
 from watchnext.errors import ReleaseRefusedError
@@ -24,6 +25,8 @@ class Opened(NamedTuple):
     neighbours: Neighbours
     askers: FreshAskers
     fragments: Fragments
+    reference: ScoreReference | None
+    """Best scores of its users; None where no user has a vector."""
 
     @classmethod
     def open(cls, store: ReleaseStore, name: str) -> Self:
@@ -40,6 +43,7 @@ class Opened(NamedTuple):
             Neighbours(recommender.export, recommender.denied),
             FreshAskers(recommender),
             Fragments(recommender.export),
+            ScoreReference.of(best_scores(recommender, _K)),
         )
 
 

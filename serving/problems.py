@@ -73,11 +73,17 @@ class WrongError(Exception):
 
 
 class BusyError(Exception):
-    """Too many ask, or it took too long; the argument says which."""
+    """Too many ask, it took too long, or something that is needed does not answer.
 
-    def __init__(self, detail: str, retry_seconds: int = 1) -> None:
+    Args:
+        detail: says which.
+        reason: its place among `serving.metrics.REFUSALS`; None is none of them.
+        retry_seconds: when to ask again.
+    """
+
+    def __init__(self, detail: str, reason: int | None = None, retry_seconds: int = 1) -> None:
         super().__init__(detail)
-        self.retry_seconds = retry_seconds
+        self.reason, self.retry_seconds = reason, retry_seconds
 
 
 class KeyRefusedError(Exception):

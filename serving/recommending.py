@@ -1,8 +1,10 @@
 """From what is asked to the bytes of an answer: variant, vector, filter, search, JSON. Knows requests, not HTTP."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, time
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -14,9 +16,10 @@ from index.interface import Bool
 from index.recommender import Found
 from serving.facts import Facts
 from serving.fresh.store import NOTHING, Fresh, FreshStore
+from serving.observer import Observer
 from serving.opened import Opened
 from serving.problems import WrongError
-from serving.releases import OVERRIDE, Live, LiveReleases
+from serving.releases import OVERRIDE, Live, LiveReleases, Part
 from serving.settings import ServingSettings
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, seconds
 from watchnext.errors import StoreUnavailableError, UsageError
@@ -26,6 +29,18 @@ _THREADS = 4
 """That filtered and explained answers are made in, which take milliseconds; all others are made at once."""
 
 
+class Made(NamedTuple):
+    """An answer and how it was found."""
+
+    body: bytes
+    found: Found
+    allowed: Bool | None
+
+
+Who = Callable[[Opened], Asker]
+"""Finds whoever asks in a release."""
+
+
 class Recommending:
     """Answers GET and POST /recommend.
 
@@ -33,11 +48,15 @@ class Recommending:
         releases: what answers.
         store: fresh watches; None where there are none.
         settings: how much may be asked, and how long it may take.
+        observer: has a few answers checked.
     """
 
-    def __init__(self, releases: LiveReleases, store: FreshStore | None, settings: ServingSettings) -> None:
-        self._releases, self._store = releases, store
+    def __init__(
+        self, releases: LiveReleases, store: FreshStore | None, settings: ServingSettings, observer: Observer
+    ) -> None:
+        self._releases, self._store, self._observer = releases, store, observer
         self._max_k, self._deadline = settings.max_k, settings.deadline_seconds
+        self._shadow_every, self._since_shadow = settings.shadow_every, 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="filtered")
 
     def close(self) -> None:
@@ -48,36 +67,44 @@ class Recommending:
         """The JSON of the answer for somebody with an id."""
         user_id = facts.user_id = asked.user_id
         live = self._releases.live
-        variant, opened = self._choose(live, user_id, asked)
+        part = self._part(live, user_id, asked)
         start = perf_counter()
         fresh = await self._fresh(user_id, facts)
         context = None
         if asked.country is not None or asked.device is not None:
             context = UserContext(asked.country, asked.device)
-        asker = opened.askers.ask(user_id, fresh, context, int(time()))
+
+        def who(opened: Opened) -> Asker:
+            return opened.askers.ask(user_id, fresh, context, int(time()))
+
+        asker = who(part.opened)
         facts.vector = perf_counter() - start
-        return await self._answer(variant, opened, asker, asked, facts)
+        return await self._answer(live, part, asker, asked, facts, who)
 
     async def unknown(self, asked: RecommendRequest, facts: Facts) -> bytes:
         """The JSON of the answer for somebody without an id, who gets a variant by the request's."""
-        variant, opened = self._choose(self._releases.live, facts.request_id, asked)
-        start = perf_counter()
-        asker = opened.recommender.askers.ask(0, _news(opened, asked), int(time()))
-        facts.vector = perf_counter() - start
-        return await self._answer(variant, opened, asker, asked, facts)
+        live = self._releases.live
+        part = self._part(live, facts.request_id, asked)
 
-    def _choose(self, live: Live, user_id: str, asked: Wanted) -> tuple[str, Opened]:
+        def who(opened: Opened) -> Asker:
+            return opened.recommender.askers.ask(0, _news(opened, asked), int(time()))
+
+        start = perf_counter()
+        asker = who(part.opened)
+        facts.vector = perf_counter() - start
+        return await self._answer(live, part, asker, asked, facts, who)
+
+    def _part(self, live: Live, user_id: str, asked: Wanted) -> Part:
         if asked.k + asked.offset > self._max_k:
-            where = "k" if not asked.offset else "offset"
-            got = asked.offset or asked.k
+            where, got = ("offset", asked.offset) if asked.offset else ("k", asked.k)
             raise WrongError(where, got, f"k and offset together may be {self._max_k} at most here")
         if asked.release is None:
-            return live.variant_of(user_id)
-        opened = live.named(asked.release)
-        if opened is None:
-            names = ", ".join(dict.fromkeys(one.manifest.name for one in live.opened.values()))
+            return live.of(user_id)
+        part = live.named(asked.release)
+        if part is None:
+            names = ", ".join(dict.fromkeys(one.opened.manifest.name for one in live.parts.values()))
             raise WrongError("release", asked.release, f"Is not loaded here; use one of {names}")
-        return OVERRIDE, opened
+        return part._replace(variant=OVERRIDE)
 
     async def _fresh(self, user_id: str, facts: Facts) -> Fresh:
         if self._store is None:
@@ -88,19 +115,56 @@ class Recommending:
             facts.degraded = True
             return NOTHING
 
-    async def _answer(self, variant: str, opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> bytes:
-        facts.variant, facts.release = variant, opened.manifest.name
+    async def _answer(self, live: Live, part: Part, asker: Asker, asked: Wanted, facts: Facts, who: Who) -> bytes:
+        opened = part.opened
+        facts.variant, facts.slot, facts.release = part.variant, part.slot, opened.manifest.name
         if asked.exclude:
-            numbers = opened.recommender.export.items.numbers(asked.exclude)
-            asker = asker._replace(watched=np.concatenate([asker.watched, numbers[numbers > 0]]))
-        if asked.categories or asked.uploaded_after or asked.uploaded_before or asked.explain:
+            asker = _excluding(opened, asker, asked)
+        if is_filtered(asked) or asked.explain:
             async with asyncio.timeout(self._deadline):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, _made, opened, asker, asked, facts)
-        return _made(opened, asker, asked, facts)
+                made = await loop.run_in_executor(self._threads, _made, opened, asker, asked, facts)
+        else:
+            made = _made(opened, asker, asked, facts)
+        self._check(live.shadow, part, asker, asked, made, who)
+        return made.body
+
+    def _check(self, shadow: Part | None, part: Part, asker: Asker, asked: Wanted, made: Made, who: Who) -> None:
+        """Have an answer looked at closer, if it is its turn; see `serving.checks`."""
+        checks, recommender, k = self._observer.checks, part.opened.recommender, asked.k + asked.offset
+        if asker.vector is not None and checks.due():
+            near = made.found.numbers[: made.found.sources[0][1] if made.found.sources else 0]
+            checks.recall(part.slot, recommender, asker.vector, k, asker.watched, made.allowed, near)
+        if shadow is None or shadow.opened is part.opened:
+            return
+        self._since_shadow = (self._since_shadow + 1) % self._shadow_every
+        if self._since_shadow == 0:
+            shown, other = recommender.export.items.ids(made.found.numbers), shadow.opened
+            checks.shadow(shadow.slot, k, shown, lambda: _ids(other, who(other), asked))
 
 
-def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> bytes:
+def is_filtered(asked: Wanted) -> bool:
+    """Whether items are chosen by what they are."""
+    return bool(asked.categories) or asked.uploaded_after is not None or asked.uploaded_before is not None
+
+
+def _excluding(opened: Opened, asker: Asker, asked: Wanted) -> Asker:
+    """Whoever asks, as if they had watched what they do not want."""
+    numbers = opened.recommender.export.items.numbers(asked.exclude)
+    return asker._replace(watched=np.concatenate([asker.watched, numbers[numbers > 0]]))
+
+
+def _ids(opened: Opened, asker: Asker, asked: Wanted) -> list[str]:
+    """Ids of what a release answers; none where it does not know what is asked for."""
+    try:
+        allowed = _allowed(opened, asked)
+    except WrongError:
+        return []
+    found = opened.recommender.answer(_excluding(opened, asker, asked), asked.k + asked.offset, allowed)
+    return opened.recommender.export.items.ids(found.numbers)
+
+
+def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> Made:
     """The JSON of a `RecommendAnswer`."""
     start = perf_counter()
     allowed = _allowed(opened, asked)
@@ -109,8 +173,10 @@ def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> bytes:
     page = _page(found, asked.offset) if asked.offset else found
     facts.filter, facts.search = filtered - start, perf_counter() - filtered
     facts.source = found.sources[0][0] if found.sources else asker.source
+    if asker.vector is not None and opened.reference is not None and len(found.scores) and not is_filtered(asked):
+        facts.decile = opened.reference.bin(found.scores.item(0))
     candidates = _explained(opened, asker, page) if asked.explain else opened.fragments.array(*page)
-    return b'{"user_id":%b,"release":%b,"variant":%b,"source":"%b","degraded":%b,"candidates":%b}' % (
+    body = b'{"user_id":%b,"release":%b,"variant":%b,"source":"%b","degraded":%b,"candidates":%b}' % (
         orjson.dumps(facts.user_id),
         orjson.dumps(facts.release),
         orjson.dumps(facts.variant),
@@ -118,18 +184,20 @@ def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> bytes:
         b"true" if facts.degraded else b"false",
         candidates,
     )
+    return Made(body, found, allowed)
 
 
 def _allowed(opened: Opened, asked: Wanted) -> Bool | None:
     """[items + 1] what may be found. Raises WrongError for a category or a time that no item has."""
-    if not (asked.categories or asked.uploaded_after or asked.uploaded_before):
+    if not is_filtered(asked):
         return opened.recommender.allowed()
     after, before = (None if t is None else seconds(t) for t in (asked.uploaded_after, asked.uploaded_before))
     try:
         wanted = ItemFilter(categories=asked.categories, uploaded_after=after, uploaded_before=before)
         return opened.recommender.allowed(wanted)
     except UsageError as error:
-        name = "categories" if error.argument == "category" else "uploaded_after" if after else "uploaded_before"
+        bound = "uploaded_before" if after is None else "uploaded_after"
+        name = "categories" if error.argument == "category" else bound
         raise WrongError(name, error.got, error.cure.removesuffix(".")) from error
 
 

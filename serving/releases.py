@@ -28,31 +28,43 @@ _NICE = 10
 """How far the thread that opens releases stands back behind those that answer."""
 
 
+class Part(NamedTuple):
+    """One release that answers."""
+
+    variant: str
+    """Under which name: `current`, or the release's."""
+    slot: int
+    """Its number in metrics."""
+    opened: Opened
+
+
 class Live(NamedTuple):
     """What answers at one moment."""
 
     variants: Variants
-    opened: Mapping[str, Opened]
-    """By variant; the shadow by the name of its release."""
+    parts: Mapping[str, Part]
+    """By variant, in the order of the split; then the shadow, by the name of its release."""
 
-    def variant_of(self, user_id: str) -> tuple[str, Opened]:
-        """The variant that a user gets, and its release."""
-        variant = self.variants.of(user_id)
-        return variant, self.opened[variant]
+    def of(self, user_id: str) -> Part:
+        """What answers a user."""
+        return self.parts[self.variants.of(user_id)]
 
-    def named(self, release: str) -> Opened | None:
+    def named(self, release: str) -> Part | None:
         """A release by its name; None where it is not open."""
-        return next((one for one in self.opened.values() if one.manifest.name == release), None)
+        return next((part for part in self.parts.values() if part.opened.manifest.name == release), None)
 
     @property
-    def shadow(self) -> Opened | None:
+    def shadow(self) -> Part | None:
         """The release that is asked, too, and not shown."""
-        return None if self.variants.shadow is None else self.opened[self.variants.shadow]
+        return None if self.variants.shadow is None else self.parts[self.variants.shadow]
 
     @property
     def main(self) -> Opened:
         """The first variant's release, which answers what does not depend on a user."""
-        return self.opened[next(iter(self.variants.split))]
+        return self.parts[next(iter(self.variants.split))].opened
+
+
+Swapped = Callable[[Live | None, Live | None], None]
 
 
 class LiveReleases:
@@ -61,13 +73,11 @@ class LiveReleases:
     Args:
         store: where releases lie.
         poll_seconds: how often CURRENT and VARIANTS are looked at.
-        swapped: called with True after each swap, with False after each refusal.
     """
 
-    def __init__(
-        self, store: ReleaseStore, poll_seconds: float, swapped: Callable[[bool], None] = lambda _: None
-    ) -> None:
-        self._store, self._poll_seconds, self._swapped = store, poll_seconds, swapped
+    def __init__(self, store: ReleaseStore, poll_seconds: float) -> None:
+        self._store, self._poll_seconds = store, poll_seconds
+        self._swapped: Swapped = lambda _, __: None
         self._live: Live | None = None
         self._reason = "The release is being loaded; ask again in a moment."
         self._seen: list[Stamp] = []
@@ -100,8 +110,16 @@ class LiveReleases:
         except (WatchnextError, OSError) as error:
             self._refuse(str(error))
 
-    def start(self) -> None:
-        """Look again and again, in a thread."""
+    def start(self, swapped: Swapped = lambda _, __: None) -> None:
+        """Look again and again, in a thread.
+
+        Args:
+            swapped: called after each swap with what answered before, if anything did, and what does now; after a
+                refusal both are the same.
+        """
+        self._swapped = swapped
+        if self._live is not None:
+            swapped(None, self._live)
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
         self._thread.start()
 
@@ -125,13 +143,16 @@ class LiveReleases:
         return {name: current if name == CURRENT_VARIANT else name for name in names}
 
     def _swap(self, variants: Variants, wanted: dict[str, str]) -> None:
-        before = {} if self._live is None else {one.manifest.name: one for one in self._live.opened.values()}
+        parts = () if self._live is None else self._live.parts.values()
+        before = {part.opened.manifest.name: part.opened for part in parts}
         opened: dict[str, Opened] = {}
         for name in dict.fromkeys(wanted.values()):
             opened[name] = before[name] if name in before else self._open(name)
-        self._live = Live(variants, {variant: opened[name] for variant, name in wanted.items()})
+        places = enumerate(wanted.items())
+        named = {variant: Part(variant, slot, opened[name]) for slot, (variant, name) in places}
+        earlier, self._live = self._live, Live(variants, named)
         log.info("Answering from %s.", ", ".join(f"{variant} ({name})" for variant, name in wanted.items()))
-        self._swapped(True)
+        self._swapped(earlier, self._live)
 
     def _open(self, name: str) -> Opened:
         with _alone(self._store):
@@ -141,7 +162,7 @@ class LiveReleases:
         if why != self._told:
             log.warning("No release to answer from: %s" if self._live is None else "All stays as it is: %s", why)
             self._told, self._reason = why, "No release can be opened; the server's log says why."
-            self._swapped(False)
+            self._swapped(self._live, self._live)
 
 
 @contextmanager

@@ -1,18 +1,24 @@
 """Runs the API until SIGTERM or Ctrl-C: under uvicorn in this process, or in several that gunicorn forks."""
 
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from serving.app import create_app
-from serving.releases import LiveReleases
+from serving.browsers import security_headers
+from serving.heads import Limits
+from serving.logs import Logs, take_over
+from serving.protocol import limited
 from serving.settings import ServingSettings
 from watchnext.errors import UsageError
-from watchnext.release import ReleaseStore
+
+log = logging.getLogger(__name__)
 
 
 def serve(settings: ServingSettings, announce: Callable[[str], None] = print) -> None:
@@ -22,33 +28,51 @@ def serve(settings: ServingSettings, announce: Callable[[str], None] = print) ->
         settings: where to listen, what to answer from.
         announce: called once with the address, `http://127.0.0.1:8000`, when connections are accepted.
 
-    Raises UsageError where the address cannot be listened on.
+    Raises UsageError where the address cannot be listened on, and what `create_app` raises.
     """
-    options: dict[str, Any] = {
+    listener = _listen(settings.host, settings.port)
+    try:
+        logs = Logs(settings.log_format)
+        app = create_app(settings, logs)
+        if settings.without_keys:
+            log.warning("No keys are asked for: whoever reaches %s may ask and write.", settings.host)
+        if settings.workers > 1:
+            from serving.workers import serve_with_workers  # noqa: PLC0415  (gunicorn is not for Windows)
+
+            ready = partial(announce, _url(listener))
+            serve_with_workers(app, settings, listener, uvicorn_options(settings), ready)
+        else:
+            _serve_here(uvicorn.Config(app, **uvicorn_options(settings)), listener, announce)
+    finally:
+        listener.close()
+
+
+def uvicorn_options(settings: ServingSettings) -> dict[str, Any]:
+    """Arguments of `uvicorn.Config` for each process that answers."""
+    return {
+        "http": limited(Limits()),
+        "ws": "none",
+        "log_config": None,
         "access_log": False,
         "server_header": False,
+        "headers": security_headers(settings.docs),
+        "timeout_keep_alive": 5,
         "timeout_graceful_shutdown": settings.drain_seconds,
-        "ws": "none",
+        "proxy_headers": False,
     }
-    if settings.workers > 1:
-        from serving.workers import serve_with_workers  # noqa: PLC0415  (gunicorn is not for Windows)
 
-        _listen(settings.host, settings.port).close()  # gunicorn would try again and again
-        releases = LiveReleases(ReleaseStore(settings.releases), settings.poll_seconds)
-        releases.look()
-        app = create_app(settings, releases)
-        serve_with_workers(app, settings, options, lambda listener: announce(_address(listener)))
-        return
-    with _listen(settings.host, settings.port) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="info", **options))
 
-        def stop(*_: object) -> None:
-            server.should_exit = True
+def _serve_here(config: uvicorn.Config, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    take_over()
+    server = uvicorn.Server(config)
 
-        signal.signal(signal.SIGTERM, stop)  # uvicorn raises it again when all is done; then this ends well
-        announce(_address(listener))
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)  # uvicorn raises it again when all is done; then this ends well
+    announce(_url(listener))
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -63,6 +87,6 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket) -> str:
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -4,8 +4,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from serving.browsers import check_origin
+from serving.logs import LogFormat
+from serving.request_log import UserNames
 from watchnext.config import Closed
 from watchnext.errors import UsageError
 
@@ -39,8 +42,31 @@ class ServingSettings(Closed):
     """How long a request may take; then it is answered 503."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often a process looks for another release."""
-    drain_seconds: float = Field(10.0, gt=0)
+    requests_per_second: float | None = Field(None, gt=0)
+    """How often a key may ask that has no rate of its own; None does not limit these."""
+    docs: bool = False
+    """Whether /docs and /openapi.json describe the API, to whoever asks."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask, `https://example.org`; none may by default."""
+    log_format: LogFormat = "json"
+    """`json`: lines for machines. `text`: for people."""
+    log_users: UserNames = "hash"
+    """How lines name users: by a hash, plain, or not at all."""
+    traces: str | None = None
+    """Address of an OpenTelemetry collector; None takes it from the environment."""
+    check_every: int = Field(1000, ge=0)
+    """One answer of so many is searched again exactly, for the metric of recall; 0 is none."""
+    shadow_every: int = Field(10, ge=1)
+    """One answer of so many is compared with that of a shadow release, where there is one."""
+    drain_seconds: int = Field(10, ge=1)
     """After SIGTERM, how long requests under way may take."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            check_origin(origin)
+        return origins
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:

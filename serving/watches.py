@@ -25,7 +25,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
     described: dict[str, Any] = {"tags": ["watches"]}
 
     @app.post("/watches", responses=responses(401, 403, 413, 422, 429, 503), **described)
-    async def post(asked: WatchesRequest) -> WatchesAnswer:
+    async def post(request: Request, asked: WatchesRequest) -> WatchesAnswer:
         """Note watches. They are on disk when the answer comes, and count in the very next recommendation.
 
         May be sent again: a watch whose `event_id` is there already is ignored.
@@ -38,8 +38,10 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         try:
             added = await _needed(store).add(watches)
         except StoreUnavailableError as error:
-            raise BusyError(f"Nothing was noted: {error}") from error
-        return WatchesAnswer(added=added, ignored=len(watches) - added)
+            raise BusyError(f"Send it again: {error}") from error
+        facts = facts_of(request)
+        facts.added, facts.ignored = added, len(watches) - added
+        return WatchesAnswer(added=facts.added, ignored=facts.ignored)
 
     @app.get("/users/{user_id}/history", responses=responses(401, 403, 422, 429, 503), **described)
     async def history(
@@ -49,8 +51,10 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
     ) -> HistoryAnswer:
         """What is known of a user's watches, the newest first; nothing of a user nobody knows."""
         facts = facts_of(request)
-        variant, opened = releases.live.variant_of(user_id)
-        facts.user_id, facts.variant, facts.release = user_id, variant, opened.manifest.name
+        part = releases.live.of(user_id)
+        opened = part.opened
+        facts.user_id, facts.variant, facts.slot = user_id, part.variant, part.slot
+        facts.release = opened.manifest.name
         fresh = NOTHING
         try:
             fresh = NOTHING if store is None else await store.of(user_id)
@@ -75,12 +79,12 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         try:
             return ErasedAnswer(user_id=user_id, fresh_watches=await _needed(store).erase(user_id))
         except StoreUnavailableError as error:
-            raise BusyError(f"Nothing was erased: {error}") from error
+            raise BusyError(f"Send it again: {error}") from error
 
 
 def _needed(store: FreshStore | None) -> FreshStore:
     if store is None:
-        raise BusyError("This server keeps no fresh watches: it was started with --fresh none.", 3600)
+        raise BusyError("This server keeps no fresh watches: it was started with --fresh none.", retry_seconds=3600)
     return store
 
 

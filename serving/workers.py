@@ -5,24 +5,31 @@ has no threads.
 """
 
 import gc
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from fastapi import FastAPI
 from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
+from serving.app import Api
+from serving.logs import take_over
 from serving.settings import ServingSettings
 
+_STUCK_SECONDS = 60
+"""A process whose event loop does not turn for so long is killed, and another forked."""
 
-class _Worker(UvicornWorker):  # type: ignore[misc]
+
+class Worker(UvicornWorker):  # type: ignore[misc]
+    """Runs uvicorn in a forked process."""
+
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
     """Arguments of `uvicorn.Config`, set before the processes are forked."""
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, app: FastAPI, options: dict[str, Any]) -> None:
+    def __init__(self, app: Api, options: dict[str, Any]) -> None:
         self._app, self._options = app, options
         super().__init__()
 
@@ -30,38 +37,53 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> FastAPI:
+    def load(self) -> Api:
         return self._app
 
 
 def serve_with_workers(
-    app: FastAPI,
+    app: Api,
     settings: ServingSettings,
+    listener: socket.socket,
     uvicorn_options: dict[str, Any],
-    announce: Callable[[socket.socket], None],
+    announce: Callable[[], None],
 ) -> None:
     """Answer until SIGTERM or Ctrl-C; requests under way are finished first.
 
     Args:
-        app: opened before; each process runs its lifespan.
+        app: each process runs its lifespan.
         uvicorn_options: arguments of `uvicorn.Config` for each process.
-        announce: called with the listening socket when the first process is about to answer.
+        announce: called when connections are accepted.
     """
-    _Worker.CONFIG_KWARGS = uvicorn_options
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    Worker.CONFIG_KWARGS = uvicorn_options
+    app.releases.look()
 
-    def ready(arbiter: Any) -> None:
+    def ready(_: Any) -> None:
+        take_over()
         gc.collect()
         gc.freeze()  # else the first collection in each process writes into, and so copies, what it shares
-        announce(arbiter.LISTENERS[0].sock)
+        announce()
+
+    def choose_row(arbiter: Any, worker: Any) -> None:
+        taken = {other.row for other in arbiter.WORKERS.values()}
+        worker.row = next(row for row in range(2 * settings.workers) if row not in taken)
+
+    def take_row(_: Any, worker: Any) -> None:
+        take_over()
+        app.observer.row = worker.row
 
     options = {
-        "bind": f"{host}:{settings.port}",
+        "bind": f"fd://{os.dup(listener.fileno())}",
         "workers": settings.workers,
-        "worker_class": f"{__name__}.{_Worker.__name__}",
+        "worker_class": f"{__name__}.{Worker.__name__}",
         "preload_app": True,
+        "timeout": _STUCK_SECONDS,
         "graceful_timeout": settings.drain_seconds,
-        "when_ready": ready,
         "loglevel": "warning",
+        "control_socket_disable": True,
+        "when_ready": ready,
+        "pre_fork": choose_row,
+        "post_fork": take_row,
+        "post_worker_init": lambda _: take_over(),
     }
     _Server(app, options).run()

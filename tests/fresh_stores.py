@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.fresh.store import Fresh, Watch
+from serving.fresh.sqlite import SqliteStore
+from serving.fresh.store import Fresh, FreshStore, Watch
 
 AWKWARD = ["u", "ü", "a\0b", "\0", "視" * 85, 'q"u,o\nte', "x" * 256, " padded ", "\U0001f3ac", "%s'; --"]
 """Ids that are allowed."""
@@ -50,6 +51,15 @@ class Model:
         return Fresh(tuple((w.item_id, w.time) for w in found), self.erasures.get(user))
 
 
+def opened(where: str) -> FreshStore:
+    """The store at a path or URL, with time for a machine that is busy."""
+    if "://" not in where:
+        return SqliteStore(Path(where), 5, 10)
+    from serving.fresh.redis import RedisStore  # noqa: PLC0415  (the package may be missing)
+
+    return RedisStore(where, 5, 10)
+
+
 def watch(event: str, user: str = "u", item: str = "i", at: int = 1) -> Watch:
     return Watch(event, user, item, at)
 
@@ -71,7 +81,7 @@ class RedisServer:
         end = time.monotonic() + 10
         while True:
             try:
-                if self.send(b"PING") == b"+PONG":
+                if self.send(b"PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
             except OSError:
                 pass
@@ -100,8 +110,8 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
     if find_spec("redis") is None:
         pytest.skip("the package redis is not installed")
     server = RedisServer(program, folder)
-    server.start(*options)
     try:
+        server.start(*options)
         yield server
     finally:
         server.kill()

@@ -21,7 +21,11 @@ from serving.protocol import limited
 
 @dataclass
 class Recorder:
-    """Answers what it was asked, and remembers it: /slow after a while, /early without reading, /large at length."""
+    """Answers what it was asked, and remembers it.
+
+    /slow takes 0.2 seconds; /early reads nothing, nor does /slower, for 0.7 seconds; /hasty reads one message; /large
+    is 32 MiB.
+    """
 
     paths: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -33,12 +37,17 @@ class Recorder:
         assert scope["type"] == "http"
         path = scope["path"]
         self.paths.append(path)
-        content = b"" if path == "/early" else await self._read(receive)
+        if path == "/hasty":
+            await receive()
+            await asyncio.sleep(0.2)
+        content = b"" if path in {"/early", "/hasty", "/slower"} else await self._read(receive)
         if content is None:
             return
         self.headers.append(list(scope["headers"]))
         if path == "/slow":
             await asyncio.sleep(0.2)
+        if path == "/slower":
+            await asyncio.sleep(0.7)
         answer = bytes(1 << 25) if path == "/large" else json.dumps({"path": path, "bytes": len(content)}).encode()
         length = str(len(answer)).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})

@@ -16,7 +16,7 @@ from serving.settings import ServingSettings
 
 def settings(releases: Path, **more: Any) -> ServingSettings:
     """Of a server for tests: no keys, and it sees another release at once."""
-    return ServingSettings(releases=releases, **{"without_keys": True, "poll_seconds": 0.01, **more})
+    return ServingSettings(releases=releases, **{"without_keys": True, "docs": True, "poll_seconds": 0.01, **more})
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from serving.fresh.choose import open_store
 from serving.fresh.store import NOTHING, FreshStore
-from tests.fresh_stores import RedisServer, redis_server, watch
+from tests.fresh_stores import RedisServer, opened, redis_server, watch
 from watchnext.errors import StoreUnavailableError, UsageError
 
 
@@ -28,7 +29,7 @@ def test_a_server_that_restarts_has_kept_what_it_acknowledged(tmp_path: Path) ->
     options = ("--appendonly", "yes", "--appendfsync", "always")
 
     async def work(server: RedisServer) -> None:
-        store = open_store(server.url)
+        store = opened(server.url)
         assert await store.add([watch("e", item="kept")]) == 1
         server.kill()
         for ask in (lambda: store.of("u"), lambda: store.add([watch("f")])):
@@ -48,7 +49,7 @@ def test_a_server_that_restarts_has_kept_what_it_acknowledged(tmp_path: Path) ->
 
 def test_idle_connections_that_a_restart_broke_are_replaced(tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
-        store = open_store(server.url)
+        store = opened(server.url)
         await store.add([watch("e")])
         await store.of("u")
         server.kill()
@@ -82,11 +83,14 @@ def test_a_server_that_hangs_costs_one_wait(tmp_path: Path) -> None:
 
 def test_many_at_once_share_few_connections(tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
-        store = open_store(server.url)
+        store = opened(server.url)
         new = await asyncio.gather(*(store.add([watch(f"e{n % 50}", at=n)]) for n in range(200)))
         assert sum(new) == 50
         found = await asyncio.gather(*(store.of("u") for _ in range(200)))
         assert {len(fresh.watches) for fresh in found} == {50}
+        clients = re.search(rb"connected_clients:(\d+)", server.send(b"INFO clients"))
+        assert clients is not None
+        assert int(clients[1]) <= 8 + 8 + 1
         await store.close()
 
     with redis_server(tmp_path) as server:
@@ -95,13 +99,13 @@ def test_many_at_once_share_few_connections(tmp_path: Path) -> None:
 
 def test_no_room_in_memory(tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
-        store = open_store(server.url)
+        store = opened(server.url)
         with pytest.raises(StoreUnavailableError, match="maxmemory"):
             await store.add([watch("e")])
         assert await store.of("u") == NOTHING
         await store.close()
 
-    with redis_server(tmp_path, "--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+    with redis_server(tmp_path, "--maxmemory", "1", "--maxmemory-policy", "noeviction") as server:
         asyncio.run(work(server))
 
 
@@ -110,7 +114,7 @@ def test_a_server_without_a_file_is_warned_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, appendonly: str, warnings: int
 ) -> None:
     async def work(server: RedisServer) -> None:
-        store = open_store(server.url)
+        store = opened(server.url)
         await store.add([watch("e")])
         await store.add([watch("f")])
         await store.close()
@@ -123,10 +127,10 @@ def test_a_server_without_a_file_is_warned_of_once(
 def test_valkeys_urls_and_wrong_passwords(tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
         address = f"127.0.0.1:{server.port}"
-        store = open_store(f"valkey://:secret@{address}/3")
+        store = opened(f"valkey://:secret@{address}/3")
         assert await store.add([watch("e")]) == 1
         await store.close()
-        wrong = open_store(f"redis://ann:guess@{address}")
+        wrong = opened(f"redis://ann:guess@{address}")
         with pytest.raises(StoreUnavailableError, match="Authentication") as caught:
             await wrong.of("u")
         assert "guess" not in str(caught.value)
@@ -136,9 +140,10 @@ def test_valkeys_urls_and_wrong_passwords(tmp_path: Path) -> None:
         asyncio.run(work(server))
 
 
-def test_a_wrong_url_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_url_and_a_missing_package() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(sys.modules, "serving.fresh.redis", raising=False)
+        patch.delattr("serving.fresh.redis", raising=False)
         patch.setitem(sys.modules, "redis", None)
         with pytest.raises(UsageError, match=r"pip install 'watchnext\[redis\]'"):
             open_store("redis://host")

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from serving.fresh.choose import open_store, open_upkeep
 from serving.fresh.sqlite import SqliteStore
 from serving.fresh.store import MOST, NOTHING, Fresh, FreshStore, Watch
-from tests.fresh_stores import AWKWARD, Model, RedisServer, redis_server, watch
+from tests.fresh_stores import AWKWARD, Model, RedisServer, opened, redis_server, watch
 from watchnext.errors import UsageError
 
 Made = Callable[[Callable[[], float]], FreshStore]
@@ -55,11 +55,11 @@ def emptied(server: RedisServer) -> str:
 class Stores(RuleBasedStateMachine):
     """Does the same to a store and to the model of it."""
 
-    def __init__(self, where: str, opened: Made) -> None:
+    def __init__(self, where: str, made: Made) -> None:
         super().__init__()
-        self.where, self.opened, self.now, self.model = where, opened, 100, Model()
+        self.where, self.made, self.now, self.model = where, made, 100, Model()
         self.runner = asyncio.Runner()
-        self.store = opened(lambda: self.now)
+        self.store = made(lambda: self.now)
 
     @rule(watches=some_watches)
     def add(self, watches: list[Watch]) -> None:
@@ -79,7 +79,7 @@ class Stores(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.runner.run(self.store.close())
-        self.store = self.opened(lambda: self.now)
+        self.store = self.made(lambda: self.now)
 
     @rule()
     def all_of_it(self) -> None:
@@ -126,9 +126,9 @@ def test_redis_is_like_its_model(server: RedisServer) -> None:
 
 def test_ids_come_back_as_they_were(where: str) -> None:
     async def work() -> None:
-        store = open_store(where)
+        store = opened(where)
         watches = [
-            Watch(f"e{user}{item}"[:100] + str(n), user, item, n, None)
+            Watch(f"e{n}", user, item, n, None)
             for n, (user, item) in enumerate((user, item) for user in AWKWARD for item in AWKWARD)
         ]
         assert await store.add(watches) == len(watches)
@@ -153,7 +153,7 @@ def test_ids_come_back_as_they_were(where: str) -> None:
 )
 def test_what_cannot_be_kept_is_refused_whole(where: str, field: str, value: Any, got: str) -> None:
     async def work() -> None:
-        store = open_store(where)
+        store = opened(where)
         with pytest.raises(UsageError, match=got):
             await store.add([watch("good"), watch("bad")._replace(**{field: value})])
         assert await store.of("u") == NOTHING
@@ -164,7 +164,7 @@ def test_what_cannot_be_kept_is_refused_whole(where: str, field: str, value: Any
 
 def test_asking_for_an_id_that_is_not_unicode(where: str) -> None:
     async def work() -> None:
-        store = open_store(where)
+        store = opened(where)
         for ask in (store.of, store.erase):
             with pytest.raises(UsageError, match=r"user id: got '\\ud800'"):
                 await ask("\ud800")
@@ -177,7 +177,7 @@ def test_asking_for_an_id_that_is_not_unicode(where: str) -> None:
 
 def test_a_thousand_at_once_and_only_the_last_are_told(where: str) -> None:
     async def work() -> None:
-        store = open_store(where)
+        store = opened(where)
         for first in range(0, MOST + 1000, 1000):
             assert await store.add([watch(f"e{n}", item=f"i{n}", at=n) for n in range(first, first + 1000)]) == 1000
         assert await store.add([watch(f"e{n}", at=n) for n in range(1000)]) == 0
@@ -214,7 +214,7 @@ def test_of_adds_at_the_same_time_each_event_is_new_once(adds: list[list[int]]) 
 
 def test_two_stores_see_what_the_other_has_added_at_once(where: str) -> None:
     async def work() -> None:
-        one, other = open_store(where), open_store(where)
+        one, other = opened(where), opened(where)
         assert await other.of("u") == NOTHING
         for n in range(20):
             await (one if n % 2 else other).add([watch(f"e{n}", item=f"i{n}", at=n)])

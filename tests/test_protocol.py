@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -338,6 +339,12 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     assert [body_of(answer)["path"] for answer in got] == ["/slow", "/b", "/slow", "/c", "/last"]  # type: ignore[index]
 
 
+def test_who_is_not_read_is_not_late(server: Server) -> None:
+    slower = b"GET /slower HTTP/1.1\r\nHost: h\r\n\r\n"
+    got = server.ask(slower + GET + b"\r\n" + LAST[:10], LAST[10:], pause=0.5)
+    assert [answer.status for answer in got] == [200] * 3
+
+
 def test_pipelines_have_a_length(server: Server) -> None:
     got = server.ask((GET + b"\r\n") * 1000)
     assert [answer.status for answer in got] == [200] * (LIMITS.pipelined + 1)
@@ -369,6 +376,13 @@ def test_a_wrong_body_after_its_answer_ends_the_connection(server: Server) -> No
     assert server.app.paths == ["/early"] * 2
 
 
+def test_an_application_that_answers_after_a_refusal_is_not_heard(server: Server) -> None:
+    (answer,) = server.ask(b"POST /hasty HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n1\r\nx\r\n", b"x\r\n", pause=0.1)
+    check_refused(answer, 400)
+    time.sleep(0.2)  # the application answers now, and nothing may be logged
+    assert server.app.paths == ["/hasty"]
+
+
 def test_an_unread_body_is_read_and_the_connection_goes_on(server: Server) -> None:
     early = b"POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
     assert [answer.status for answer in server.ask(early, b"x" * 50, b"x" * 50 + LAST)] == [200, 200]
@@ -379,6 +393,17 @@ def test_what_is_not_taken_is_cut(server: Server) -> None:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         server.wait_for(connections=1)
         server.wait_for(connections=0)
+
+
+def test_what_is_taken_too_slowly_is_cut(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        server.wait_for(connections=1)
+        taken = 0
+        while server.server.server_state.connections:
+            taken += len(connection.recv(4096))
+            time.sleep(0.005)
+    assert 0 < taken < 1 << 25
 
 
 def test_connections_have_a_number(server: Server) -> None:
@@ -406,10 +431,12 @@ def test_a_flood_of_connections_is_cut(server: Server) -> None:
         more = [small.connect() for _ in range(20)]
         got = [received_at_once(connection) for connection in more]
         assert [bool(each) for each in got] == [True] * 2 + [False] * 18
-        for connection in (*held, *more):
+        for connection in held:
             connection.close()
-        small.wait_for(connections=0)
+        small.wait_for(connections=0)  # those that are being told do not count
         assert [answer.status for answer in small.ask(LAST)] == [200]
+        for connection in more:
+            connection.close()
 
 
 def received_at_once(connection: socket.socket) -> bytes:

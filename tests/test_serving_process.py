@@ -56,7 +56,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
     assert (known["source"], unknown["source"]) == ("stored", "popular")
     assert wrong.headers["content-type"] == "application/problem+json"
     assert process.returncode == 0
-    assert "Release r1 is loaded" in log
+    assert "Answering from current (r1)" in log
     assert "Traceback" not in log
 
 

@@ -1,6 +1,6 @@
 """Tiny exports and releases, made of numpy arrays whose right answers are known by construction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def make_export(
 
 def mean_world(
     item_vectors: Float32,
-    watches: dict[str, Sequence[tuple[int, int]]],
+    watches: Mapping[str, Sequence[tuple[int, int]]],
     history: int = 50,
     decay: float | None = None,
     similarity: str = "dot",

@@ -51,7 +51,7 @@ class Vocabulary:
         # Not order.to_numpy(), which imports pandas where it is installed.
         buffer = order.buffers()[1] or b""
         self._order: Int32 = np.frombuffer(buffer, np.int32, len(order), 4 * order.offset)
-        self._places = memoryview(self._order)
+        self._places = memoryview(buffer).cast("i")[order.offset : order.offset + len(order)]
         _, offsets, text = self._ids.buffers()
         self._starts = memoryview(offsets or b"").cast("q")[self._ids.offset :]
         self._text = memoryview(text or b"")

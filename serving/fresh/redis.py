@@ -12,14 +12,15 @@ item id, `005` and the event id (each with its length in bytes), and the fractio
 Redis runs with nothing between.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -35,14 +36,22 @@ _USER, _EVENTS, _ERASED, _ARRIVALS = (
     b"{watchnext}:" + name for name in (b"user:", b"events", b"erased", b"arrivals")
 )
 _ARRIVAL = 16
-_CONNECTIONS = 32
+_CONNECTIONS = 8
+"""Of a process, for reading, and as many for writing: the event loop keeps no more busy."""
 _PAGE_ROWS = 5000
 
 _OF = """
 local found = redis.call('ZRANGE', KEYS[1], ARGV[2], -1, 'WITHSCORES')
-found[#found + 1] = redis.call('HGET', KEYS[2], ARGV[1])
-return found
-"""
+local items, sizes, times = {}, {}, {}
+for i = 1, #found, 2 do
+    local size = tonumber(string.sub(found[i], 17, 19))
+    items[#items + 1] = string.sub(found[i], 20, 19 + size)
+    sizes[#sizes + 1] = size
+    times[#times + 1] = found[i + 1]
+end
+local erased = redis.call('HGET', KEYS[2], ARGV[1])
+return {table.concat(items), table.concat(sizes, ' '), table.concat(times, ' '), erased}
+"""  # three texts, since the client takes long for many
 _ADD = """
 local new = 0
 for i = 1, #ARGV, 5 do
@@ -80,6 +89,13 @@ return gone
 """
 
 
+class Turns:
+    """How many may ask at the same time, and whether it makes sense."""
+
+    def __init__(self) -> None:
+        self.free, self.breaker = asyncio.Semaphore(_CONNECTIONS), Breaker()
+
+
 class RedisStore:
     """A `FreshStore`. Connections are made when they are needed, in the process that needs them.
 
@@ -101,18 +117,17 @@ class RedisStore:
         self._reads, self._writes = _client(url, read_seconds), _client(url, write_seconds)
         self._of = self._reads.register_script(_OF)
         self._add, self._erase = self._writes.register_script(_ADD), self._writes.register_script(_ERASE)
-        self._reading, self._writing = Breaker(), Breaker()
+        self._reading, self._writing = Turns(), Turns()
         self._knows_durability = False
 
     async def of(self, user_id: str) -> Fresh:
         """What is known of a user."""
         user = _encoded(user_id)
-        with self._asking(self._reading):
-            *found, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
-        if not found and erased is None:
+        async with self._asking(self._reading):
+            items, sizes, times, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
+        if not items and erased is None:
             return NOTHING
-        watches = tuple((_item(member).decode(), int(at)) for member, at in zip(found[::2], found[1::2], strict=True))
-        return Fresh(watches, None if erased is None else int(erased))
+        return Fresh(_watches(items, sizes, times), None if erased is None else int(erased))
 
     async def add(self, watches: Sequence[Watch]) -> int:
         """Keep watches; returns how many were new."""
@@ -122,7 +137,7 @@ class RedisStore:
         for watch in watches:
             key = users.setdefault(watch.user_id, len(users) + 1)
             values += [key, watch.user_id.encode(), watch.time, watch.event_id.encode(), _body(watch)]
-        with self._asking(self._writing):
+        async with self._asking(self._writing):
             await self._warn_of_loss()
             keys = [_EVENTS, _ERASED, _ARRIVALS, *(_USER + user.encode() for user in users)]
             return int(await self._add(keys, values))
@@ -131,12 +146,12 @@ class RedisStore:
         """Forget all watches of a user."""
         check_id("user id", user_id)
         user = user_id.encode()
-        with self._asking(self._writing):
+        async with self._asking(self._writing):
             return int(await self._erase([_USER + user, _EVENTS, _ERASED], [user, int(self._clock())]))
 
     async def size(self) -> int:
         """How many watches there are."""
-        with self._asking(self._reading):
+        async with self._asking(self._reading):
             return int(await self._reads.scard(_EVENTS))
 
     async def close(self) -> None:
@@ -144,13 +159,14 @@ class RedisStore:
         await self._reads.aclose()
         await self._writes.aclose()
 
-    @contextmanager
-    def _asking(self, breaker: Breaker) -> Iterator[None]:
-        breaker.check()
-        try:
-            yield
-        except (RedisError, OSError) as error:
-            raise breaker.failed(_unavailable(self._about, error)) from error
+    @asynccontextmanager
+    async def _asking(self, turns: "Turns") -> AsyncIterator[None]:
+        async with turns.free:
+            turns.breaker.check()  # those who waited know what happened to those before them
+            try:
+                yield
+            except (RedisError, OSError) as error:
+                raise turns.breaker.failed(_unavailable(self._about, error)) from error
 
     async def _warn_of_loss(self) -> None:
         """Log once if the server writes no append-only file: what it acknowledges is then lost with its memory."""
@@ -214,9 +230,8 @@ class RedisUpkeep:
 def _client(url: str, seconds: float) -> AsyncRedis:
     """Tries once more on another connection when one has broken, since a server's restart breaks them all."""
     retry = AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-    limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "timeout": seconds}
-    pool = _parsed(BlockingConnectionPool.from_url, url, max_connections=_CONNECTIONS, retry=retry, **limits)
-    return AsyncRedis.from_pool(pool)
+    limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return AsyncRedis.from_pool(_parsed(ConnectionPool.from_url, url, retry=retry, **limits))
 
 
 def _parsed(make: Callable[..., Any], url: str, **options: Any) -> Any:
@@ -246,8 +261,14 @@ def _body(watch: Watch) -> bytes:
     return b"%03d%b%03d%b%b" % (len(item), item, len(event), event, fraction)
 
 
-def _item(member: bytes) -> bytes:
-    return _cut(member[_ARRIVAL:])[0]
+def _watches(items: bytes, sizes: bytes, times: bytes) -> tuple[tuple[str, int], ...]:
+    """What `_OF` returns, as in `Fresh`."""
+    watches, start = [], 0
+    for size, at in zip(sizes.split(), times.split(), strict=True):
+        end = start + int(size)
+        watches.append((items[start:end].decode(), int(at)))
+        start = end
+    return tuple(watches)
 
 
 def _cut(text: bytes) -> tuple[bytes, bytes]:

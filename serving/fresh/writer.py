@@ -77,22 +77,24 @@ class Writer:
         last = False
         while not last:
             jobs, last = self._take()
-            if jobs:
-                self._write(jobs)
+            self._write(jobs)
         self._drop()
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """The jobs that wait, without those nobody waits for any more; and whether the end has come."""
+        """The jobs that wait, and whether the end has come."""
         taken = [self._jobs.get()]
         with suppress(Empty):
             while taken[-1] is not None and len(taken) < _TOGETHER:
                 taken.append(self._jobs.get_nowait())
-        return [job for job in taken if job is not None and not job.answer.done()], taken[-1] is None
+        return [job for job in taken if job is not None], taken[-1] is None
 
     def _write(self, jobs: list[_Job]) -> None:
         left = jobs
         try:
             with database.locked(self._path):
+                left = jobs = [job for job in jobs if not job.answer.done()]  # the others were given up
+                if not jobs:
+                    return
                 con = self._opened()
                 con.execute("BEGIN IMMEDIATE")
                 results = [job.work(con) for job in jobs]

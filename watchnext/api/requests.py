@@ -44,7 +44,7 @@ Name = Id
 Time = Annotated[
     AwareDatetime,
     AfterValidator(_in_range),
-    Field(description="A date and time with its zone, 2026-01-31T12:00:00Z, or seconds (or milliseconds) since 1970."),
+    Field(description="A date and time with its zone, 2026-01-31T12:00:00Z; or seconds or milliseconds since 1970."),
 ]
 
 

@@ -14,7 +14,21 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells and Typer have it: 128 and the number of the signal."""
 
 EXTRAS = {
-    "serve": ("faiss", "fastapi", "uvicorn"),
+    "serve": (
+        "faiss",
+        "fastapi",
+        "fastapi_offline",
+        "gunicorn",
+        "httptools",
+        "orjson",
+        "prometheus_client",
+        "structlog",
+        "uvicorn",
+        "uvicorn_worker",
+        "uvloop",
+    ),
+    "redis": ("redis",),
+    "client": ("httpx",),
     "train": ("duckdb", "faiss", "jinja2", "matplotlib", "scipy", "tensorflow", "threadpoolctl"),
     "baselines": ("gensim", "implicit"),
     "tune": ("optuna",),

@@ -37,31 +37,64 @@ def serve(
         typer.Option(min=1, help="Candidates of an answer, unless asked for k; else 50, or max-k if less."),
     ] = None,
     max_k: Annotated[int, typer.Option(min=1, help="Most candidates that may be asked for.")] = 1000,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="Requests under way in a process; further ones get 503 at once.")
+    ] = 128,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second of keys without a rate of their own; else no limit.")
+    ] = None,
+    docs: Annotated[
+        bool | None, typer.Option(help="Describe the API at /docs to whoever asks. Default: only without keys.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="An origin whose pages may ask; repeat for each.", show_default=False)
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="json, or text for people. Default: text on a terminal.")
+    ] = None,
+    log_users: Annotated[str, typer.Option(help="How logs name users: hash, plain or none.")] = "hash",
+    traces: Annotated[
+        str | None, typer.Option(help="Address of an OpenTelemetry collector, http://localhost:4318.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Answer GET /recommend?user_id= and more until stopped by Ctrl-C or SIGTERM."""
     from serving.run import serve as serve_releases
     from serving.settings import ServingSettings
 
-    settings = ServingSettings(
-        releases=releases,
-        host=host,
-        port=port,
-        workers=workers,
-        fresh=None if fresh == NO_STORE else fresh or str(releases.parent / "fresh.sqlite"),
-        keys=keys,
-        without_keys=without_keys,
-        open_to_all=open_to_all,
-        default_k=default_k or min(50, max_k),
-        max_k=max_k,
+    if (releases / "manifest.json").exists():
+        raise UsageError(str(releases), "a folder of another kind", "Give a folder written by `watchnext publish`.")
+    settings = ServingSettings.checked(
+        {
+            "releases": releases,
+            "host": host,
+            "port": port,
+            "workers": workers,
+            "fresh": None if fresh == NO_STORE else fresh or str(releases.parent / "fresh.sqlite"),
+            "keys": keys,
+            "without_keys": without_keys,
+            "open_to_all": open_to_all,
+            "default_k": default_k or min(50, max_k),
+            "max_k": max_k,
+            "waiting": waiting,
+            "requests_per_second": rate,
+            "docs": without_keys if docs is None else docs,
+            "cors_origins": tuple(cors_origin or ()),
+            "log_format": log_format or ("text" if sys.stderr.isatty() else "json"),
+            "log_users": log_users,
+            "traces": traces,
+        }
     )
 
     def announce(address: str) -> None:
-        report(json_, "Serving", {"releases": str(releases), "address": address}, then=f"open {address}/docs")
+        report(
+            json_,
+            "Serving",
+            {"releases": str(releases), "address": address},
+            then=f"open {address}/docs" if settings.docs else "",
+        )
         sys.stdout.flush()
 
-    if (releases / "manifest.json").exists():
-        raise UsageError(str(releases), "a folder of another kind", "Give a folder written by `watchnext publish`.")
     if not ReleaseStore(releases).names():
         what = "has no release yet" if releases.is_dir() else "does not exist yet"
         err.print(f"{releases} {what}: answers are 503 until a release is published there.", soft_wrap=True)
