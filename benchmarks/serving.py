@@ -83,6 +83,7 @@ def measure(store: ReleaseStore, recommender: Recommender, users: Int64, amount:
             "bare ASGI": stack.enter_context(other("bare", store)),
             "ours": stack.enter_context(ours(store, fresh)),
         }
+        servers["search and ASGI"] = stack.enter_context(other("searching", store))
         servers |= {
             name: stack.enter_context(other(name.replace(", exact", "-flat"), store)) for name in _NAIVE_SHARE
         }

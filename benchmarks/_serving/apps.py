@@ -1,6 +1,8 @@
 """What the server is compared with, each a server of its own: `python -m benchmarks._serving.apps WHAT RELEASES`.
 
 bare: sends bytes that are made already, with the headers and the size of a recommendation.
+searching: the same, after a search by FAISS alone: what the two cost together, where neither finds its own data in
+    the processor's caches.
 naive: what one would glue together: FastAPI, dicts, FAISS and a pydantic answer; naive-flat: with `IndexFlatIP`.
 inline, threads, batches: the parts of our server, with the search in the event loop, in threads, or of all requests
     that came at the same time at once.
@@ -26,9 +28,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks._serving.world import K
 from index.recommender import Recommender, open_release
+from index.spaces import queries_in
 from serving.app import create_app
-from serving.browsers import security_headers
 from serving.fragments import Fragments
+from serving.logs import Logs
+from serving.run import uvicorn_options
 from serving.settings import ServingSettings
 from watchnext.features import Float32
 from watchnext.release import ReleaseStore
@@ -44,35 +48,43 @@ def main() -> None:
     parser.add_argument("what", choices=[*APPS])
     parser.add_argument("releases", type=Path)
     parser.add_argument("--loop", default="uvloop")
-    parser.add_argument("--http", default="httptools")
+    parser.add_argument("--http", default="httptools", help="ours: the one that `watchnext serve` uses")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fresh")
+    parser.add_argument("--log", action="store_true", help="write a line for each request of our server")
     asked = parser.parse_args()
     settings = ServingSettings(releases=asked.releases, without_keys=True, fresh=asked.fresh)
-    app = APPS[asked.what](settings)
+    app = create_app(settings, Logs("json")) if asked.log else APPS[asked.what](settings)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         print(json.dumps({"address": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
         for _ in range(asked.workers - 1):
             if not os.fork():
                 break
-        options: dict[str, Any] = {"loop": asked.loop, "http": asked.http, "log_level": "error", "access_log": False}
-        config = uvicorn.Config(app, headers=security_headers(docs=False), server_header=False, **options)
-        uvicorn.Server(config).run([listener])
+        options = uvicorn_options(settings) | {"loop": asked.loop}
+        if asked.http != "ours":
+            options["http"] = asked.http
+        uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
 
 
-def bare(settings: ServingSettings) -> ASGIApp:
-    """Bytes that are made already: an answer for a user."""
+def bare(settings: ServingSettings, searching: bool = False) -> ASGIApp:
+    """Bytes that are made already: an answer for a user; if wanted, after a search for a user."""
     recommender = _opened(settings)
+    users, vectors = recommender.export.users, np.asarray(recommender.export.user_vectors)
+    index: Any = recommender.index
     found = recommender.answer(recommender.askers.stored(1), K)
     answer = (
         b'{"user_id":"user-1","release":"%b","variant":"current","source":"stored","degraded":false,"candidates":%b}'
     )
     body = answer % (recommender.release.encode(), Fragments(recommender.export).array(*found))
     headers = _headers(body)
+    _faiss.omp_set_num_threads(1)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if searching:
+                query = queries_in(index.kind.space, vectors[users.number(_user_id(scope))][None])
+                index._index.search(query, K, params=index._unfiltered)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
@@ -186,12 +198,16 @@ def _minimal(settings: ServingSettings, way: Way) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        user = users.number(scope["query_string"].decode().partition("&")[0].partition("=")[2] or "user-1")
-        body = await way(recommender, fragments, user)
+        body = await way(recommender, fragments, users.number(_user_id(scope)))
         await send({"type": "http.response.start", "status": 200, "headers": _headers(body)})
         await send({"type": "http.response.body", "body": body})
 
     return app
+
+
+def _user_id(scope: Scope) -> str:
+    query: bytes = scope["query_string"]
+    return query.decode().partition("&")[0].partition("=")[2]
 
 
 def _answered(recommender: Recommender, fragments: Fragments, user: int) -> bytes:
@@ -214,6 +230,7 @@ def _opened(settings: ServingSettings) -> Recommender:
 
 APPS: dict[str, Callable[[ServingSettings], ASGIApp]] = {
     "bare": bare,
+    "searching": lambda settings: bare(settings, searching=True),
     "naive": naive,
     "naive-flat": lambda settings: naive(settings, flat=True),
     "inline": in_the_loop,

@@ -24,12 +24,13 @@ SERVERS: dict[str, tuple[str, ...]] = {
     "search in the loop": ("inline",),
     "search in two threads": ("threads",),
     "one search of what came together": ("batches",),
-    "ours, uvloop, httptools": ("ours",),
-    "ours, uvloop, h11": ("ours", "--http", "h11"),
-    "ours, asyncio, httptools": ("ours", "--loop", "asyncio"),
-    "ours, asyncio, h11": ("ours", "--loop", "asyncio", "--http", "h11"),
-    "ours, through FastAPI's route": ("fastapi",),
-    "ours, with fresh watches": ("ours", "--fresh", "FRESH"),
+    "ours": ("ours", "--http", "ours"),
+    "ours, asyncio": ("ours", "--http", "ours", "--loop", "asyncio"),
+    "ours, uvicorn's httptools": ("ours",),
+    "ours, uvicorn's h11": ("ours", "--http", "h11"),
+    "ours, through FastAPI's route": ("fastapi", "--http", "ours"),
+    "ours, with fresh watches": ("ours", "--http", "ours", "--fresh", "FRESH"),
+    "ours, with log lines": ("ours", "--http", "ours", "--log"),
 }
 """Arguments of `benchmarks._serving.apps` after the folder of releases, but the first, which comes before it."""
 
