@@ -14,11 +14,11 @@ from pathlib import Path
 
 from serving.key_file import KEY_PATTERN, Scope, StoredKey, read_keys
 from watchnext.errors import WatchnextError
+from watchnext.files import stamp
 
 LOOK_SECONDS = 1.0
 _CACHED = 1024
 _HEADER = re.compile(rf"(?i:bearer) +({KEY_PATTERN})".encode())
-_Stamp = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,7 @@ class KeyRing:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
         self._nobody = sha256(b"nobody's key").digest(), None
-        self._stamp, self._next_look = _stamp(path), clock() + LOOK_SECONDS
+        self._stamp, self._next_look = stamp(path), clock() + LOOK_SECONDS
         self._take(read_keys(path))
 
     def __len__(self) -> int:
@@ -93,10 +93,10 @@ class KeyRing:
 
     def _look(self) -> None:
         self._next_look = self._clock() + LOOK_SECONDS
-        stamp = _stamp(self._path)  # before reading: what changes meanwhile is read at the next look
-        if stamp == self._stamp:
+        now = stamp(self._path)  # before reading: what changes meanwhile is read at the next look
+        if now == self._stamp:
             return
-        self._stamp = stamp
+        self._stamp = now
         try:
             self._take(read_keys(self._path))
             log.info("%s has %d keys.", self._path, len(self))
@@ -113,12 +113,3 @@ class KeyRing:
 def _key(id_: str, stored: StoredKey) -> Key:
     scopes = tuple(Scope) if Scope.ADMIN in stored.scopes else stored.scopes
     return Key(id_, stored.name, frozenset(scope.value for scope in scopes), stored.requests_per_second)
-
-
-def _stamp(path: Path) -> _Stamp:
-    """What changes with the file; None where there is none, or none can be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -149,7 +149,7 @@ def limited_server(
         loop=loop,
         lifespan="off",
         port=0,
-        log_level="info",
+        log_config=None,  # so that pytest sees what is logged
         access_log=False,
         server_header=False,
         headers=security_headers(docs=False),

@@ -161,7 +161,7 @@ def test_keys_hold_and_end_within_a_second(path: Path, clock: Clock) -> None:
 def test_the_file_is_looked_at_once_a_second(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
     ring = KeyRing(path, clock)
-    monkeypatch.setattr(serving.keys, "_stamp", lambda _: looks.append(clock.now))
+    monkeypatch.setattr(serving.keys, "stamp", lambda _: looks.append(clock.now))
     for _ in range(300):
         clock.now += 1 / 64
         ring.find(bearer(KEY))

@@ -48,30 +48,14 @@ class Written:
 
 
 @pytest.fixture
-def _as_before() -> Iterator[None]:
-    """What `Logs` sets up for the process is undone."""
-    root = logging.getLogger()
-    names = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error", "gunicorn.access")
-    loggers = [(log, list(log.handlers), log.propagate) for log in map(logging.getLogger, names)]
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    for log, own, propagate in loggers:
-        log.handlers, log.propagate = own, propagate
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def written(tmp_path: Path, _as_before: None) -> Iterator[Written]:
+def written(tmp_path: Path, logging_as_before: None) -> Iterator[Written]:
     written = Written(tmp_path / "log")
     yield written
     os.close(written.file)
 
 
 @pytest.fixture
-def told(tmp_path: Path, _as_before: None) -> Iterator[Written]:
+def told(tmp_path: Path, logging_as_before: None) -> Iterator[Written]:
     written = Written(tmp_path / "log", "text")
     yield written
     os.close(written.file)

@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -47,7 +48,7 @@ def server(shared: Server, caplog: pytest.LogCaptureFixture) -> Iterator[Server]
     with caplog.at_level(logging.WARNING):
         yield shared
     assert [answer.status for answer in shared.ask(LAST)] == [200]
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
 def check_refused(answer: Answer, status: int) -> None:
@@ -377,9 +378,13 @@ def test_a_wrong_body_after_its_answer_ends_the_connection(server: Server) -> No
 
 
 def test_an_application_that_answers_after_a_refusal_is_not_heard(server: Server) -> None:
-    (answer,) = server.ask(b"POST /hasty HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n1\r\nx\r\n", b"x\r\n", pause=0.1)
-    check_refused(answer, 400)
-    time.sleep(0.2)  # the application answers now, and nothing may be logged
+    with server.connect() as connection:
+        connection.sendall(b"POST /hasty HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n1\r\nx\r\n")
+        time.sleep(0.1)
+        connection.sendall(b"x\r\n")
+        (answer,) = answers(read_all(connection))
+        check_refused(answer, 400)
+        time.sleep(0.2)  # the application answers now, while the connection is there, and nothing may be logged
     assert server.app.paths == ["/hasty"]
 
 
@@ -400,10 +405,11 @@ def test_what_is_taken_too_slowly_is_cut(server: Server) -> None:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         server.wait_for(connections=1)
         taken = 0
-        while server.server.server_state.connections:
-            taken += len(connection.recv(4096))
-            time.sleep(0.005)
-    assert 0 < taken < 1 << 25
+        with suppress(ConnectionResetError):
+            while server.server.server_state.connections and taken < 1 << 22:
+                taken += len(connection.recv(4096))
+                time.sleep(0.005)
+    assert 0 < taken < 1 << 22
 
 
 def test_connections_have_a_number(server: Server) -> None:
@@ -425,7 +431,7 @@ def test_connections_have_a_number(server: Server) -> None:
 
 
 def test_a_flood_of_connections_is_cut(server: Server) -> None:
-    with limited_server(Limits(connections=2, linger_seconds=5)) as small:
+    with limited_server(Limits(connections=2, linger_seconds=60)) as small:
         held = [small.connect() for _ in range(2)]
         small.wait_for(connections=2)
         more = [small.connect() for _ in range(20)]

@@ -7,14 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from watchnext.api.requests import ID_BYTES, LATEST
 from watchnext.errors import UsageError
 
 MOST = 10_000
 """Watches of a user that a store tells of: the last ones."""
-ID_BYTES = 256
-"""Of an id, in UTF-8."""
-LATEST = 10**11
-"""Times are below this, in the year 5138; Unix times in milliseconds, which may be sent by mistake, are not."""
 
 
 class Watch(NamedTuple):

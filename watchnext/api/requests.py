@@ -1,9 +1,10 @@
 """What may be asked: query parameters and bodies. Whatever is unknown, too long or of another kind is refused."""
 
 from datetime import datetime
+from time import time as now
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, field_validator
 
 from watchnext.config import Closed
 
@@ -12,7 +13,9 @@ MOST_ITEMS = 1000
 """Ids of items that one request may name, and watches that one may bring."""
 MOST_SEARCHES = 100
 LATEST = 10**11
-"""Times are nearer to 1970 than this, in seconds."""
+"""Seconds; times are nearer to 1970 than this, the year 5138."""
+AHEAD = 86_400
+"""Seconds that a clock may be ahead of ours, as in `watchnext ingest`."""
 
 
 def _short(text: str) -> str:
@@ -30,6 +33,12 @@ def _unicode(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip(" "):
+        raise ValueError("Should be more than spaces")
+    return text
+
+
 def _in_range(time: datetime) -> datetime:
     if not -LATEST < time.timestamp() < LATEST:
         raise ValueError("Should be before the year 5138")
@@ -37,7 +46,11 @@ def _in_range(time: datetime) -> datetime:
 
 
 Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=ID_BYTES), AfterValidator(_unicode), AfterValidator(_short)
+    str,
+    StringConstraints(min_length=1, max_length=ID_BYTES),
+    AfterValidator(_unicode),
+    AfterValidator(_short),
+    AfterValidator(_not_blank),
 ]
 Name = Id
 """Of a category, a country, a device or a release."""
@@ -143,8 +156,15 @@ class NewWatch(Closed):
     """What was watched; an item that no release knows yet counts from the first that does."""
     time: Time | None = None
     """When; left out, it is the moment of arrival."""
-    fraction: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
-    """Which share of the video was watched."""
+    fraction: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Which share of the video was watched; above 1 where parts were watched twice."""
+
+    @field_validator("time")
+    @classmethod
+    def _has_happened(cls, time: datetime | None) -> datetime | None:
+        if time is not None and time.timestamp() > now() + AHEAD:
+            raise ValueError("Should not be more than a day in the future")
+        return time
 
 
 class WatchesRequest(Closed):

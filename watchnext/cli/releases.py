@@ -91,6 +91,8 @@ def split(
         write_variants(folder, Variants())
     elif shares or shadow:
         weights = _weights(shares) if shares else read_variants(folder).split
+        if shadow in weights:
+            raise UsageError("--shadow", f"{shadow!r}, which is part of the split", "Take it out of one of them.")
         chosen = Variants.checked({"split": weights, "shadow": shadow})
         for name in {*chosen.split, *([shadow] if shadow else [])} - {CURRENT_VARIANT}:
             store.path(name)
