@@ -4,6 +4,7 @@
 PYTHON ?= python3
 HOST = 127.0.0.1
 PORT = 8000
+KEYS =
 RELEASES = $(if $(wildcard work/releases/CURRENT),work/releases,work/demo/releases)
 UV_VERSION := 0.13.9
 
@@ -29,8 +30,8 @@ train: given-data $(DEMO) ## Make a release in work/releases out of your watch l
 	$(BIN)/watchnext index work/export --to work/index
 	$(BIN)/watchnext publish work/export work/index --to work/releases
 
-serve: $(DEMO) ## Serve work/releases, or the demo's; RELEASES=, HOST= and PORT= change what and where
-	$(BIN)/watchnext serve "$(RELEASES)" --host "$(HOST)" --port "$(PORT)"
+serve: $(DEMO) ## Serve work/releases, or the demo's; RELEASES=, HOST=, PORT= and KEYS= change what, where and for whom
+	$(BIN)/watchnext serve "$(RELEASES)" --host "$(HOST)" --port "$(PORT)" $(if $(KEYS),--keys "$(KEYS)",--without-keys)
 
 test: lint ## Everything CI checks: lint, then the tests with branch coverage
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
@@ -55,7 +56,7 @@ lock: $(CREATED) ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) $(if $(filter-out 0,$(UPGRADE)),--upgrade) pyproject.toml --extra dev -o requirements/dev.txt
 	echo hatchling | $(COMPILE) - -c requirements/dev.txt -o requirements/build.txt
-	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt -o requirements/serve.txt
+	$(COMPILE) pyproject.toml --extra serve --extra redis -c requirements/dev.txt -o requirements/serve.txt
 	$(COMPILE) pyproject.toml requirements/build.txt --extra train --extra serve --extra demo --extra baselines --extra tune \
 		-c requirements/dev.txt -o requirements/demo.txt
 	printf 'tensorflow-recommenders==0.7.7\ntf-keras\n' | $(COMPILE) - --excludes requirements/benchmark-tfrs.excludes \

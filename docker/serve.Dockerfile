@@ -18,7 +18,7 @@ FROM python:3.11-slim
 LABEL org.opencontainers.image.title="watchnext serving" \
       org.opencontainers.image.description="Recommendations over HTTP from a watchnext release" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --uid 10001 --no-create-home --home-dir /tmp watchnext && install --directory --owner watchnext /data
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp watchnext && install --directory --owner watchnext /data /fresh
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
 USER 10001:10001
@@ -27,4 +27,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz/ready', timeout=4)"]
 ENTRYPOINT ["watchnext"]
-CMD ["serve", "releases", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["serve", "releases", "--host", "0.0.0.0", "--port", "8000", "--keys", "keys.json", "--fresh", "/fresh/fresh.sqlite"]

@@ -289,7 +289,9 @@ def test_the_health_check_follows_readiness(status: int, healthy: bool, answerin
 
 def test_the_serving_image_listens_where_compose_publishes() -> None:
     command = next(line for line in stages("serve")[-1] if line.startswith("CMD "))
-    assert json.loads(command[4:]) == ["serve", "releases", "--host", "0.0.0.0", "--port", "8000"]  # noqa: S104
+    program, releases, *options = json.loads(command[4:])
+    assert (program, releases, options[:4]) == ("serve", "releases", ["--host", "0.0.0.0", "--port", "8000"])  # noqa: S104
+    assert "--keys" in options
 
 
 def test_compose_serves_what_the_one_shot_job_made() -> None:
@@ -299,7 +301,9 @@ def test_compose_serves_what_the_one_shot_job_made() -> None:
     for service in services.values():
         assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     assert api["depends_on"] == {"release": {"condition": "service_completed_successfully"}}
-    assert (release["volumes"], api["volumes"]) == (["data:/data"], ["data:/data:ro"])
+    assert (release["volumes"], api["volumes"]) == (["data:/data"], ["data:/data:ro", "fresh:/fresh"])
+    assert "--fresh /fresh/" in api["command"]
+    assert "install --directory --owner watchnext /data /fresh" in (ROOT / "docker/serve.Dockerfile").read_text()
     assert [port.rpartition(":")[0] for port in api["ports"]] == ["127.0.0.1:${WATCHNEXT_PORT:-8000}"]
     assert [port.rpartition(":")[2] for port in api["ports"]] == ["8000"]
 

@@ -86,6 +86,12 @@ def test_every_command_runs(folder: Path, server: list[subprocess.Popen[str]]) -
         program, *rest = shlex.split(line)
         if program == "curl":
             url = re.sub(r"^http://127.0.0.1:8000", address, rest[0])
+            if rest[1:]:
+                assert rest[1] == "--json"
+                json_ = {"Content-Type": "application/json"}
+                with urllib.request.urlopen(urllib.request.Request(url, rest[2].encode(), json_)) as response:
+                    assert json.load(response) == {"added": 1, "ignored": 0}
+                continue
             with urllib.request.urlopen(url, timeout=20) as response:
                 answer = json.load(response)
             assert answer.get("source", "stored") == "stored"
