@@ -7,6 +7,7 @@ behind a slow one count, too (no coordinated omission).
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def drive(port: int, requests: Sequence[bytes], clients: int, due: Seconds | Non
     """
     latencies, clock = np.zeros(len(requests)), time.perf_counter
     with ExitStack() as stack:
-        idle = [stack.enter_context(_connected(port)) for _ in range(clients)]
+        idle = deque(stack.enter_context(_connected(port)) for _ in range(clients))
         by_descriptor, poll = {one.fileno(): one for one in idle}, select.poll()
         for one in idle:
             poll.register(one, select.POLLIN)
@@ -81,7 +82,7 @@ def drive(port: int, requests: Sequence[bytes], clients: int, due: Seconds | Non
                 now = clock()
                 if due is not None and begin + due[sent] > now:
                     break
-                one = idle.pop()
+                one = idle.popleft()  # the one that rests longest: a server closes those that rest for seconds
                 one.send(requests[sent])
                 under_way[one.fileno()] = sent, now if due is None else begin + due[sent]
                 sent += 1
