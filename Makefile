@@ -47,6 +47,11 @@ bench: $(DEV) ## Run every benchmark in its quick form
 		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" --quick; \
 	done
 
+break: $(DEV) ## Break a real server in every way, in the quick forms
+	@set -e; for name in $(filter-out _%,$(basename $(notdir $(wildcard reliability/*.py)))); do \
+		echo "== $$name"; $(BIN)/python -m "reliability.$$name" --quick; \
+	done
+
 # Versions stay as they are unless pyproject.toml rules them out; UPGRADE=1 takes the newest of all.
 # dev.txt holds everything that the project needs, and the other locks take their versions from it. The systems that it
 # is measured against have environments of their own; torch's numpy and pandas are older, and hnswlib is compiled there.

@@ -76,8 +76,7 @@ def make(folder: Path, items: int, users: int) -> World:
     vectors[0] = 0
     by_topic = [np.flatnonzero(topics == topic) for topic in range(CENTRES)]
     tastes = rng.integers(CENTRES, size=users)
-    watched = [rng.choice(np.concatenate([by_topic[taste], [1, 2]]), WATCHES) for taste in tastes]
-    watched = [np.maximum(row, 1).tolist() for row in watched]
+    watched = [np.maximum(rng.choice(by_topic[taste], WATCHES), 1).tolist() for taste in tastes]
     log = NoLog(
         Vocabulary(f"video-{n}" for n in range(1, items + 1)),
         Vocabulary(f"user-{n}" for n in range(1, users + 1)),

@@ -1,7 +1,7 @@
 """A disk that fills up while a release is published and while watches come in, and has room again later.
 
-As root the disk is a small tmpfs; else no file of the process may grow beyond some size (RLIMIT_FSIZE), which fails at
-the same calls with another error number. `--limit` takes the second way as root, too.
+As root the disk is a small tmpfs; else no file of the process may grow beyond some size (RLIMIT_FSIZE), which fails
+at the same calls with another error number. `--limit` takes the second way as root, too.
 
     python -m reliability.disk_full --quick
 """
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +135,9 @@ def publish_to_full_disk(world: World, way: str, report: Report) -> None:
                 report.must("nothing hidden is left", not list(disk.folder.rglob(".second*")))
                 report.must("the server goes on", server.get("/recommend?user_id=user-1&k=5")[0] == 200)
             there.publish("second")
-            report.must("with room again a release is published and served", soon(lambda: server.release() == "second"))
+            report.must(
+                "with room again a release is published and served", soon(lambda: server.release() == "second")
+            )
     report.figures["publications that found the disk full"] = 3
 
 
@@ -194,9 +196,7 @@ def watch_on_full_disk(world: World, way: str, report: Report, rounds: int) -> N
     }
 
 
-def _until_full(
-    server: Server, events: "itertools.count[int]", acknowledged: set[str], report: Report
-) -> list[str]:
+def _until_full(server: Server, events: "itertools.count[int]", acknowledged: set[str], report: Report) -> list[str]:
     """Send a hundred watches a request until one is refused; returns its events, none if none was in time."""
     for _ in range(500):
         batch = [f"full-{next(events)}" for _ in range(100)]

@@ -116,14 +116,17 @@ def _judge(report: Report, rate: float, loads: dict[str, Answers]) -> None:
     half, twice = (loads[name].milliseconds(0.99, _settled(loads[name])) for name in ("half", "twice"))
     report.figures["p99 at twice / at half"] = twice / half
     report.must("what is too much is refused", loads["twice"].count(503))
-    report.must(f"p99 at twice the load is at most {SLOWER:g} times that at half", twice <= SLOWER * half, twice / half)
+    report.must(
+        f"p99 at twice the load is at most {SLOWER:g} times that at half", twice <= SLOWER * half, twice / half
+    )
     again = loads["half again"]
     report.must("afterwards nothing is refused", again.count(200) == len(again), again.odd)
 
 
 def _settled(answers: Answers) -> NDArray[np.bool_]:
     """All that were asked after the first second, in which a queue may form and go."""
-    return answers.sent > answers.sent.min() + 1
+    settled: NDArray[np.bool_] = answers.sent > answers.sent.min() + 1
+    return settled
 
 
 def _asking(world: World) -> Ask:

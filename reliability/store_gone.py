@@ -71,23 +71,36 @@ def sqlite_gone(world: World, report: Report) -> None:
 def redis_gone(world: World, report: Report) -> None:
     """Stop a Redis server as by SIGSTOP, so that it answers nothing, then kill it; start it again."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None or find_spec("redis") is None:
-        report.skip("Redis", "no redis-server or valkey-server on the PATH" if program is None else "no package redis")
+    if program is None:
+        report.skip("Redis", "no redis-server or valkey-server on the PATH")
         return
-    with tempfile.TemporaryDirectory() as folder, _redis(program, Path(folder)) as (url, process, start):
-        with Server(world, 1, url) as server:
-            _know(server, "before-redis", report)
-            process().send_signal(signal.SIGSTOP)
-            _refuses_watches(server, "stopped", report)
-            _recommends(server, "Redis stopped", report, degraded=True)
-            process().send_signal(signal.SIGCONT)
-            _all_is_well(server, "after Redis goes on", report)
-            process().kill()
-            process().wait()
-            _refuses_watches(server, "killed", report)
-            _recommends(server, "Redis killed", report, degraded=True)
-            start()
-            _all_is_well(server, "after Redis runs again", report)
+    if find_spec("redis") is None:
+        report.skip("Redis", "the package redis is not installed")
+        return
+    with tempfile.TemporaryDirectory() as folder, _redis(program, Path(folder)) as redis:
+        _redis_gone(world, *redis, report)
+
+
+def _redis_gone(
+    world: World,
+    url: str,
+    process: Callable[[], "subprocess.Popen[bytes]"],
+    start: Callable[[], None],
+    report: Report,
+) -> None:
+    with Server(world, 1, url) as server:
+        _know(server, "before-redis", report)
+        process().send_signal(signal.SIGSTOP)
+        _refuses_watches(server, "stopped", report)
+        _recommends(server, "Redis stopped", report, degraded=True)
+        process().send_signal(signal.SIGCONT)
+        _all_is_well(server, "after Redis goes on", report)
+        process().kill()
+        process().wait()
+        _refuses_watches(server, "killed", report)
+        _recommends(server, "Redis killed", report, degraded=True)
+        start()
+        _all_is_well(server, "after Redis runs again", report)
 
 
 def _know(server: Server, event: str, report: Report) -> None:

@@ -3,8 +3,8 @@
 FastAPI describes all routes and answers all but GET /recommend, which is answered here: its routing, dependencies and
 response objects cost more than the search (`python -m benchmarks.serving`). Pure ASGI, no tasks, no copies.
 
-Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again; admitted
-ones wait for a turn of the event loop (`serving/turns.py`).
+Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again.
+Admitted ones wait for a turn of the event loop (`serving/turns.py`).
 """
 
 import asyncio
