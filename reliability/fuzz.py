@@ -12,17 +12,20 @@ and open files stay what they were.
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from reliability._attacks import HANGS, NO_HTTP, Answers, described, garbage, silent
 from reliability._load import run
-from reliability._report import Report, Steps, arguments, steps
+from reliability._report import Report, arguments, steps
 from reliability._server import Server, proportional_memory, soon
 from reliability._world import make
 
 WORKERS = 2
+IDLE_SECONDS = 6.0
+"""After which a server has ended connections without requests."""
 GROWTH = 32
 """MiB that all processes together may take more than after the first fifth of the requests."""
 LEFT = 2
@@ -45,7 +48,7 @@ def main() -> int:
     return report.end()
 
 
-def fuzz(server: Server, requests: int, quiet: int, seed: int, report: Report, step: Steps) -> None:
+def fuzz(server: Server, requests: int, quiet: int, seed: int, report: Report, step: Callable[[str], None]) -> None:
     """Ask a server, and judge it."""
     soon(lambda: len(server.workers()) == WORKERS)
     start, workers, got, random = time.monotonic(), server.workers(), Answers(), Random(seed)
@@ -89,7 +92,7 @@ def _judge(server: Server, workers: list[int], got: Answers, report: Report) -> 
 
 def _until_idle(server: Server) -> None:
     """Wait until the workers have ended the connections that clients left; idle ones end after 5 s."""
-    time.sleep(6)
+    time.sleep(IDLE_SECONDS)
     server.wait_ready()
 
 
