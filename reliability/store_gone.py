@@ -22,6 +22,8 @@ from reliability._report import Report, arguments, steps
 from reliability._server import Server, soon
 from reliability._world import World, make
 
+Running = tuple[str, Callable[[], "subprocess.Popen[bytes]"], Callable[[], None]]
+"""A Redis server: its URL, its process now, and how to start it again."""
 ASKED = 20
 """Recommendations while the store is away."""
 SLOWEST = 0.5
@@ -78,16 +80,11 @@ def redis_gone(world: World, report: Report) -> None:
         report.skip("Redis", "the package redis is not installed")
         return
     with tempfile.TemporaryDirectory() as folder, _redis(program, Path(folder)) as redis:
-        _redis_gone(world, *redis, report)
+        _redis_gone(world, redis, report)
 
 
-def _redis_gone(
-    world: World,
-    url: str,
-    process: Callable[[], "subprocess.Popen[bytes]"],
-    start: Callable[[], None],
-    report: Report,
-) -> None:
+def _redis_gone(world: World, redis: Running, report: Report) -> None:
+    url, process, start = redis
     with Server(world, 1, url) as server:
         _know(server, "before-redis", report)
         process().send_signal(signal.SIGSTOP)
@@ -166,9 +163,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _redis(
-    program: str, folder: Path
-) -> Iterator[tuple[str, Callable[[], "subprocess.Popen[bytes]"], Callable[[], None]]]:
+def _redis(program: str, folder: Path) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
