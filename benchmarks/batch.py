@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.serving import DIM, WATCHES, synthetic_export
+from benchmarks._serving.world import DIM, WATCHES, synthetic_export
 from index.batch import BLOCK_USERS, BatchSearch, row_length
 from index.everyone import THREADS, Everyone
 from index.exact import ExactIndex

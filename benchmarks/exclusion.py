@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.serving import synthetic_export
+from benchmarks._serving.world import synthetic_export
 from index.build import IndexOptions, build_from_export
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex

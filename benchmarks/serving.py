@@ -1,184 +1,221 @@
-"""What HTTP adds to a search: a real server on a synthetic release, beside the bare FAISS index in this process.
+"""What it costs to serve recommendations over HTTP, beside the limits and beside what one would glue together.
 
-Both answer the same users one after another. Ratios are what to compare between machines; the last line is JSON.
+All answer the same users in turns: our server; FAISS alone with the same index; the smallest ASGI application, which
+sends an answer of the same size that is made already; and a naive one. Made-up releases of 200 watches a user are
+kept in work/. Ratios are what to compare between machines; the last line is JSON. Linux only. `--studies` measures
+what was chosen against what was not.
 
     python -m benchmarks.serving --quick
 """
 
 import argparse
 import json
-import sys
+import os
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from http.client import HTTPConnection
+from contextlib import ExitStack
 from pathlib import Path
-from subprocess import PIPE, Popen
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.build import IndexOptions, build_from_export
-from index.publish import publish
-from index.recommender import open_release
-from watchnext.catalogue import USER_SCHEMA, Catalogue, empty_table
-from watchnext.config import ModelConfig, TrainingConfig
-from watchnext.export import Export, ExportManifest, write_export
-from watchnext.features import FeatureSpec, Float32
-from watchnext.histories import Histories
+from benchmarks._serving.load import arrivals, poisson
+from benchmarks._serving.process import Memory, Server, started
+from benchmarks._serving.studies import study
+from benchmarks._serving.turns import Cost, at_rate, http, middle, on, over, searching, take_turns
+from benchmarks._serving.world import released
+from index.recommender import Recommender, open_release
+from watchnext.histories import Int64
 from watchnext.release import ReleaseStore
-from watchnext.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+WATCHES = 200
+BUILD_SECONDS = 120.0
+_LIMIT = ("bare search", "bare ASGI")
+_NAIVE_SHARE = {"naive": 4, "naive, exact": 40}
+"""The naive ones are asked for so many times fewer users."""
 
-K, DIM, WATCHES = 50, 64, 30
+
+class Amount(NamedTuple):
+    """How much is measured."""
+
+    sizes: tuple[int, ...]
+    """Items, and as many users."""
+    requests: int
+    rounds: int
+    seconds: float
+    """At a constant rate."""
 
 
-class Cost(NamedTuple):
-    """Microseconds a request: CPU time of the answering process (mean), and latency (median, 99th percentile)."""
-
-    cpu: float
-    p50: float
-    p99: float
+QUICK, WHOLE = Amount((10_000,), 1000, 3, 3.0), Amount((100_000, 1_000_000), 3000, 5, 10.0)
 
 
 def main() -> None:
-    """Build the release, measure, print."""
+    """Build what is missing, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer users and requests: under a minute")
-    quick = parser.parse_args().quick
-    items, users, requests = (100_000, 2_000, 1_000) if quick else (100_000, 10_000, 5_000)
-    with tempfile.TemporaryDirectory() as folder:
-        store, seconds = release(Path(folder), items, users)
-        asked = np.random.default_rng(3).integers(1, users + 1, requests).tolist()
-        search, recommend = measure_bare(store, asked)
-        with server(store) as (process, port, ready):
-            http = measure_http(process.pid, port, asked)
-    rows = {"bare search": search, "search, exclusion, ids, titles": recommend, "HTTP": http}
-    print(f"{items:,} items, {users:,} users, {K} candidates, one client; built and published in {seconds:.0f} s")
-    print(f"{'':32}{'CPU µs':>10}{'p50 µs':>10}{'p99 µs':>10}{'CPU ratio':>10}{'p50 ratio':>10}")
-    for name, cost in rows.items():
-        ratios = f"{cost.cpu / search.cpu:10.2f}{cost.p50 / search.p50:10.2f}"
-        print(f"{name:32}{cost.cpu:10.0f}{cost.p50:10.0f}{cost.p99:10.0f}{ratios}")
-    figures = {
-        name: cost._asdict() for name, cost in zip(("search", "recommend", "http"), rows.values(), strict=True)
+    parser.add_argument("--quick", action="store_true", help="10 thousand items and users: a minute")
+    parser.add_argument("--studies", action="store_true", help="what was chosen against what was not")
+    parser.add_argument("--size", type=int, action="append", help="items, and users; may be repeated")
+    parser.add_argument("--work", type=Path, default=Path("work/benchmark-serving"), help="where releases are kept")
+    asked = parser.parse_args()
+    amount = QUICK if asked.quick else WHOLE
+    if asked.size:
+        amount = amount._replace(sizes=tuple(asked.size))
+    figures: dict[str, Any] = {}
+    for size in amount.sizes:
+        store = released(size, size, WATCHES, BUILD_SECONDS, asked.work)
+        recommender = open_release(store.path(store.current()), verify=False)
+        print(f"\n{size:,} items and users, {WATCHES} watches each; {recommender.index.describe()}")
+        users = np.random.default_rng(3).choice(np.arange(1, size + 1), amount.requests, replace=False)
+        if asked.studies:
+            figures[str(size)] = study(store, recommender, users, amount.rounds)
+        else:
+            figures[str(size)] = measure(store, recommender, users, amount)
+    if len(figures) > 1 and not asked.studies:
+        figures["private_bytes_a_user"] = bytes_a_user(figures, amount.sizes)
+    print(json.dumps(figures))
+
+
+def measure(store: ReleaseStore, recommender: Recommender, users: Int64, amount: Amount) -> dict[str, Any]:
+    """All figures of one size."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        fresh = Path(folder) / "fresh.sqlite"
+        servers = {
+            "bare ASGI": stack.enter_context(other("bare", store)),
+            "ours": stack.enter_context(ours(store, fresh)),
+        }
+        servers["search and ASGI"] = stack.enter_context(other("searching", store))
+        servers |= {
+            name: stack.enter_context(other(name.replace(", exact", "-flat"), store)) for name in _NAIVE_SHARE
+        }
+        cores = sorted(os.sched_getaffinity(0))
+        for server in servers.values():
+            server.pinned(cores[:1])
+        stack.enter_context(on(cores[-1:]))
+        turns = {"bare search": searching(recommender, cores[:1])}
+        turns |= {name: http(server, _NAIVE_SHARE.get(name, 1)) for name, server in servers.items()}
+        costs = take_turns(turns, users, amount.rounds)
+        rows = {name: middle(each) for name, each in costs.items()}
+        ratios = {name: over(costs, name, _LIMIT) for name in costs}
+        print_rows(rows, ratios)
+        latency = {
+            name: latencies(servers[name], users, rows[name].rate / 2, amount.seconds)
+            for name in ("bare ASGI", "ours")
+        }
+        print_latencies(latency)
+        alone = servers["ours"].memory()
+    started_in = starts(store)
+    workers = measure_workers(store, users, amount.rounds, alone)
+    print_target("CPU over bare search and bare ASGI", ratios["ours"], 1.25)
+    print_target("p99 over p50 at half of saturation", latency["ours"]["even"][1] / latency["ours"]["even"][0], 4)
+    print_target("seconds until ready", started_in, 3)
+    return {
+        "index": recommender.index.describe(),
+        "microseconds": {name: cost._asdict() for name, cost in rows.items()},
+        "cpu_over_limit": ratios,
+        "latency": latency,
+        "ready_seconds": started_in,
+        "private_bytes": alone.private,
+        "workers": workers,
     }
-    over = {"http_cpu_over_search": http.cpu / search.cpu, "http_p50_over_search": http.p50 / search.p50}
-    print(json.dumps({"items": items, "ready_seconds": ready, "microseconds": figures, **over}))
 
 
-def release(folder: Path, items: int, users: int) -> tuple[ReleaseStore, float]:
-    """Publish a synthetic release; returns its store and the seconds that index and publication took."""
-    write_export(synthetic_export(items, users), folder / "export")
-    start = time.perf_counter()
-    build_from_export(folder / "export", folder / "index", IndexOptions())
-    store = ReleaseStore(folder / "releases")
-    publish(folder / "export", folder / "index", store)
-    return store, time.perf_counter() - start
+def latencies(server: Server, users: Int64, rate: float, seconds: float) -> dict[str, tuple[float, float]]:
+    """p50 and p99, microseconds: each client at equal intervals, and all at random (`poisson`)."""
+    rng, count = np.random.default_rng(7), int(rate * seconds)
+    asked = np.resize(users, count).tolist()
+    ways = {"even": arrivals(rate, count, 16, rng), "random": poisson(rate, count, rng)}
+    found = {name: at_rate(server, asked, due) for name, due in ways.items()}
+    return {name: (driven.quantile(0.5), driven.quantile(0.99)) for name, driven in found.items()}
 
 
-def synthetic_export(items: int, users: int) -> Export:
-    """Items and users around shared centres, with items of uneven length, as training leaves them."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(300, DIM))
+def measure_workers(store: ReleaseStore, users: Int64, rounds: int, alone: Memory) -> dict[str, Any]:
+    """What further processes bring and take.
 
-    def around(rows: int, skew: float) -> Float32:
-        made = centres[rng.integers(300, size=rows + 1)] + rng.normal(size=(rows + 1, DIM))
-        made *= rng.lognormal(0, skew, (rows + 1, 1))
-        made[0] = 0
-        return made.astype(np.float32)
-
-    watches = (rng.beta(0.5, 2, users * WATCHES) * items).astype(np.int32) + 1
-    offsets = np.concatenate([[0], np.arange(users + 1) * WATCHES])
-    manifest = ExportManifest(
-        created=datetime.now(UTC),
-        files={},
-        items=items,
-        users=users,
-        dim=DIM,
-        model=ModelConfig(),
-        training=TrainingConfig(),
-        features=FeatureSpec(),
-        holdout="none",
-        holdout_share=0.1,
-        epochs=1,
-        metrics={},
+    Here the clients need a part of the cores, so that the rate of two workers on the clock is a lower bound. CPU
+    time a request with both at work says what two free cores would bring: 2 times that of one over that of two.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        fresh = Path(folder) / "fresh.sqlite"
+        servers: dict[str, Server] = {}
+        for count in (1, 2, 4):
+            servers[f"ours x {count}"] = stack.enter_context(ours(store, fresh, count))
+            if count < 4:
+                servers[f"bare ASGI x {count}"] = stack.enter_context(other("bare", store, count))
+        cores = sorted(os.sched_getaffinity(0))
+        for name, server in servers.items():
+            server.pinned(cores[: int(name[-1])])
+        costs = take_turns({name: http(server, clients=32) for name, server in servers.items()}, users, rounds)
+        memory = {count: servers[f"ours x {count}"].memory() for count in (1, 2, 4)}
+    found: dict[str, Any] = {}
+    for name in ("ours", "bare ASGI"):
+        one, two = costs[f"{name} x 1"], costs[f"{name} x 2"]
+        found[name] = {
+            "on_the_clock": median(b.rate / a.rate for a, b in zip(one, two, strict=True)),
+            "by_cpu": median(2 * a.cpu / b.cpu for a, b in zip(one, two, strict=True)),
+        }
+        print(
+            f"two workers, {name:12} {found[name]['on_the_clock']:5.2f} times one on the clock, with the clients on "
+            f"the same cores; {found[name]['by_cpu']:5.2f} by CPU a request"
+        )
+    second, each = memory[2].pss - memory[1].pss, (memory[4].pss - memory[2].pss) / 2
+    print(
+        f"memory: {memory[1].pss / 2**20:,.0f} MiB, of which private {memory[1].private / 2**20:,.0f}; "
+        f"the second worker and the parent {second / 2**20:,.0f}; each further one {each / 2**20:,.0f}"
     )
-    return Export(
-        manifest=manifest,
-        item_vectors=around(items, 0.3),
-        user_vectors=around(users, 0),
-        watched_vectors=np.zeros((items + 1, 1), np.float32),
-        weights={"none": np.zeros(1, np.float32)},
-        item_counts=np.bincount(watches, minlength=items + 1),
-        items=Vocabulary(f"video-{n}" for n in range(1, items + 1)),
-        users=Vocabulary(f"user-{n}" for n in range(1, users + 1)),
-        catalogue=Catalogue.empty(items),
-        user_table=empty_table(USER_SCHEMA, users),
-        histories=Histories(watches, np.arange(len(watches)), offsets),
-    )
+    print_target("two workers, by CPU a request", found["ours"]["by_cpu"], 1.8, most=False)
+    print_target("memory of the second worker", second / memory[1].pss, 0.15)
+    memories = {str(count): one._asdict() for count, one in memory.items()}
+    return found | {"memory": memories, "second_share": second / memory[1].pss, "further_share": each / memory[1].pss}
 
 
-def measure_bare(store: ReleaseStore, asked: list[int]) -> tuple[Cost, Cost]:
-    """The cost of the index alone, and of a recommendation without HTTP, in this process."""
-    recommender = open_release(store.path(store.current()))
-    vectors = np.asarray(recommender.export.user_vectors)
-    search = measure(lambda user: recommender.index.search(vectors[user][None], K), asked, time.process_time)
-    return search, measure(lambda user: recommender.recommend(f"user-{user}", K), asked, time.process_time)
+def ours(store: ReleaseStore, fresh: Path, workers: int = 1) -> Any:
+    """Our server, as `watchnext serve` starts it, without keys."""
+    more = ("--without-keys", "--fresh", str(fresh), "--workers", str(workers))
+    return started(("watchnext", "serve", str(store.root), "--port", "0", "--json", *more), "/healthz/ready")
 
 
-@contextmanager
-def server(store: ReleaseStore) -> "Iterator[tuple[Popen[str], int, float]]":
-    """A server process, its port, and the seconds from its start until it was ready."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "watchnext", "serve", str(store.root), "--port", "0", "--json", "--without-keys"]
-    with Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
-        try:
-            port = int(json.loads(next(iter(process.stdout or ())))["address"].rpartition(":")[2])
-            while get(HTTPConnection("127.0.0.1", port, timeout=10), "/healthz/ready") != 200:
-                time.sleep(0.01)
-            yield process, port, time.perf_counter() - start
-        finally:
-            process.terminate()
+def other(what: str, store: ReleaseStore, workers: int = 1) -> Any:
+    """One of the servers of `benchmarks._serving.apps`."""
+    command = ("benchmarks._serving.apps", what, str(store.root), "--workers", str(workers))
+    return started(command, "/recommend?user_id=user-1")
 
 
-def measure_http(pid: int, port: int, asked: list[int]) -> Cost:
-    """The cost of requests over one kept-alive connection; CPU time is the server's (Linux only, else NaN)."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    return measure(lambda user: get(connection, f"/recommend?user_id=user-{user}&k={K}"), asked, cpu_clock(pid))
+def starts(store: ReleaseStore) -> float:
+    """Seconds from the start of our process until it is ready, with the files in the operating system's cache."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            with ours(store, Path(folder) / "fresh.sqlite") as server:
+                times.append(server.ready_seconds)
+    return median(times)
 
 
-def cpu_clock(pid: int) -> Callable[[], float]:
-    """Reads the CPU seconds that another process has used."""
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return lambda: float("nan")
-    clock = (~pid << 3) | 2  # CLOCK_CPUCLOCK of a process, see clock_getcpuclockid(3)
-    return lambda: time.clock_gettime(clock)
+def bytes_a_user(figures: dict[str, Any], sizes: tuple[int, ...]) -> float:
+    """How much more private memory the largest release takes than the smallest, for each further user (and item)."""
+    least, most = min(sizes), max(sizes)
+    grown = figures[str(most)]["private_bytes"] - figures[str(least)]["private_bytes"]
+    print_target("bytes of private memory a user", grown / (most - least), 200)
+    return float(grown / (most - least))
 
 
-def get(connection: HTTPConnection, path: str) -> int:
-    """Request a path and read the answer; returns the status."""
-    connection.request("GET", path)
-    response = connection.getresponse()
-    response.read()
-    return response.status
+def print_rows(rows: dict[str, Cost], ratios: dict[str, float]) -> None:
+    """CPU times of one size."""
+    print(f"{'':16}{'CPU µs':>9}{'ratio':>8}{'a second':>10}")
+    for name, cost in rows.items():
+        print(f"{name:16}{cost.cpu:9.0f}{ratios[name]:8.2f}{cost.rate:10,.0f}", flush=True)
 
 
-def measure(answer: Callable[[int], object], asked: list[int], cpu: Callable[[], float]) -> Cost:
-    """Answer for all users, after a tenth of them to warm up."""
-    for user in asked[: len(asked) // 10]:
-        answer(user)
-    latencies, before = [], cpu()
-    for user in asked:
-        start = time.perf_counter()
-        answer(user)
-        latencies.append(time.perf_counter() - start)
-    spent = (cpu() - before) / len(asked)
-    p50, p99 = np.quantile(latencies, [0.5, 0.99])
-    return Cost(*(round(float(seconds) * 1e6, 1) for seconds in (spent, p50, p99)))
+def print_latencies(latency: dict[str, dict[str, tuple[float, float]]]) -> None:
+    """Latencies of one size."""
+    for name, ways in latency.items():
+        for way, (p50, p99) in ways.items():
+            print(f"{name:16}at half of that, {way:7} p50 {p50:8.0f} µs, p99 {p99:8.0f} µs, ratio {p99 / p50:5.1f}")
+
+
+def print_target(name: str, value: float, target: float, most: bool = True) -> None:
+    """A figure beside what it should be."""
+    well = value <= target if most else value >= target
+    print(f"{name:44}{value:9.2f}   {'at most' if most else 'at least'} {target:g}: {'yes' if well else 'NO'}")
 
 
 if __name__ == "__main__":

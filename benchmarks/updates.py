@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.serving import DIM, K, synthetic_export
+from benchmarks._serving.world import DIM, K, synthetic_export
 from index.build import IndexOptions, build_from_export
 from index.folder import open_index
 from index.publish import publish

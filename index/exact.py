@@ -80,10 +80,11 @@ def best_of(vectors: Float32, query: Float32, numbers: Int32, k: int) -> tuple[F
     Returns:
         Scores [at most k], falling, and item numbers.
     """
-    scores = np.empty(len(numbers), np.float32)
-    for start in range(0, len(numbers), _GATHERED):
-        some = slice(start, start + _GATHERED)
-        np.vecdot(vectors.take(numbers[some], 0), query, out=scores[some])
+    if len(numbers) <= _GATHERED:
+        scores = np.vecdot(vectors.take(numbers, 0), query)
+    else:
+        parts = (numbers[start : start + _GATHERED] for start in range(0, len(numbers), _GATHERED))
+        scores = np.concatenate([np.vecdot(vectors.take(part, 0), query) for part in parts])
     if len(scores) > 2 * k:
         enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # more than k where scores are equal
         scores, numbers = scores.take(enough), numbers.take(enough)

@@ -117,6 +117,8 @@ class FaissIndex:
         watched: Sequence[Int32] = [_NONE] * len(queries) if exclude is None else exclude
         for row, candidates in enumerate(self._candidates(queries, k, watched, allowed)):
             best_scores, best = best_of(self._vectors, queries[row], candidates, k)
+            if len(queries) == 1 and len(best) == k:
+                return best_scores[None], best.astype(np.int32)[None]
             scores[row, : len(best)], numbers[row, : len(best)] = best_scores, best
             scores[row, len(best) :], numbers[row, len(best) :] = NO_SCORE, 0
         return scores, numbers

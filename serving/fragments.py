@@ -5,9 +5,11 @@ Writing 50 candidates with a JSON library costs more than the search behind them
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from index.candidates import candidates
 from watchnext.api.answers import Source
@@ -15,8 +17,8 @@ from watchnext.export import Export
 from watchnext.features import Float32
 from watchnext.histories import Int32
 
-KEPT = 50_000
-"""Items whose JSON is kept, some 100 bytes each; when it is full it is emptied."""
+KEPT = 100_000
+"""Items whose JSON is kept, some 150 bytes each; when there are more, all are forgotten and learned anew."""
 
 
 class Fragments:
@@ -24,7 +26,8 @@ class Fragments:
 
     def __init__(self, export: Export) -> None:
         self._export = export
-        self._starts: dict[int, bytes] = {}
+        self._starts = self._nothing()
+        self._kept = 0
 
     def array(self, numbers: Int32, scores: Float32, sources: Sequence[tuple[Source, int]]) -> bytes:
         """A JSON array of `RecommendedItem`s without `because`.
@@ -35,28 +38,33 @@ class Fragments:
         """
         if not len(numbers):
             return b"[]"
-        starts, listed = self._starts, numbers.tolist()
-        try:
-            parts = [starts[number] for number in listed]
-        except KeyError:
-            starts = self._learn(listed)
-            parts = [starts[number] for number in listed]
+        parts: list[bytes | None] = self._starts.take(numbers).tolist()
+        if None in parts:
+            parts = self._learn(numbers).take(numbers).tolist()
         texts = orjson.dumps(np.ascontiguousarray(scores), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-        ends = [end for source, count in sources for end in (_end(source),) * count]
+        ends: list[bytes] = []
+        for source, count in sources:
+            ends += [_end(source)] * count
         pieces = [b""] * (3 * len(parts))
-        pieces[::3], pieces[1::3], pieces[2::3] = parts, texts, ends
+        pieces[::3], pieces[1::3], pieces[2::3] = parts, texts, ends  # type: ignore[assignment]
         pieces[-1] = ends[-1][:-1]  # without its comma
         return b"[%b]" % b"".join(pieces)
 
-    def _learn(self, numbers: list[int]) -> dict[int, bytes]:
+    def _learn(self, numbers: Int32) -> NDArray[Any]:
         """What is kept, with these items among it."""
-        starts = self._starts if len(self._starts) <= KEPT else {}
-        new = np.array([number for number in numbers if number not in starts], np.int32)
+        if self._kept > KEPT:
+            self._starts, self._kept = self._nothing(), 0
+        starts = self._starts
+        new = np.unique(numbers[np.equal(starts.take(numbers), None)])
         for candidate in candidates(self._export, new, np.zeros(len(new), np.float32)):
-            id_, title = orjson.dumps(candidate.id), orjson.dumps(candidate.title)
-            starts[candidate.number] = b'{"item_id":%b,"title":%b,"score":' % (id_, title)
-        self._starts = starts
+            about = orjson.dumps({"item_id": candidate.id, "title": candidate.title})
+            starts[candidate.number] = b'%b,"score":' % about[:-1]
+        self._kept += len(new)
         return starts
+
+    def _nothing(self) -> NDArray[Any]:
+        """[items + 1] nothing kept. An array: a dict that is in no cache takes twice as long to look into."""
+        return np.full(len(self._export.items) + 1, None, object)
 
 
 @lru_cache

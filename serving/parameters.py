@@ -29,7 +29,7 @@ class QueryReader(Generic[Model]):
         values: dict[str, Any] = {}
         errors: list[dict[str, Any]] = []
         try:
-            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST)
+            pairs = _pairs(query.decode("latin-1"))
         except ValueError:
             raise RequestValidationError([wrong("query", "...", f"Has more than {_MOST} parameters")]) from None
         for name, value in pairs:
@@ -49,6 +49,14 @@ class QueryReader(Generic[Model]):
         except ValidationError as error:
             found = [{**one, "loc": ("query", one["loc"][0])} for one in error.errors(include_url=False)]
             raise RequestValidationError(found) from None
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values, as `parse_qsl` gives them, which takes thrice as long. Raises ValueError for too many."""
+    if "%" in query or "+" in query or query.count("&") >= _MOST:
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST)
+    parts = (part.partition("=") for part in query.split("&") if part)
+    return [(name, value) for name, _, value in parts]
 
 
 async def only_known_parameters(request: Request) -> None:

@@ -20,9 +20,9 @@ from benchmarks._rivals.search import Judge as SearchJudge
 from benchmarks._rivals.search import SearchTask, all_efforts
 from benchmarks._rivals.vectors import least_of_best, synthetic
 from benchmarks._rivals.world import World, examples, make
+from benchmarks._serving.world import synthetic_export
 from benchmarks.batch import BareProduct
 from benchmarks.sasrec import best, equal_accuracy, until
-from benchmarks.serving import synthetic_export
 from benchmarks.training import picture
 from benchmarks.word2vec import ARCHITECTURES, LOSSES, TOPICS, Judge, Method, comparison, made_up, steady, topic_pairs
 from benchmarks.word2vec import settings as word_settings

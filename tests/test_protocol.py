@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from serving.heads import Limits
-from serving.problems import Problem
 from tests.raw_http import Answer, Server, answers, limited_server, read_all
+from watchnext.api.problems import Problem
 
 LIMITS = Limits(
     head_bytes=2000,
