@@ -125,7 +125,7 @@ def _recommends(server: Server, when: str, report: Report, degraded: bool) -> No
         report.must(f"they say what they are from: {when}", got == wanted, got)
         time.sleep(0.02)
     report.must(f"recommendations do not wait: {when}", slowest < SLOWEST, f"{slowest:.2f} s")
-    report.figures[f"slowest recommendation, ms: {when}"] = 1000 * slowest
+    report.worst(f"slowest recommendation, ms: {when}", 1000 * slowest)
 
 
 def _refuses_watches(server: Server, when: str, report: Report) -> None:
@@ -133,7 +133,7 @@ def _refuses_watches(server: Server, when: str, report: Report) -> None:
     status, answer, headers = server.post("/watches", _watch(f"refused-{time.time_ns()}"))
     told = status == 503 and "retry-after" in headers
     report.must(f"watches get 503 and Retry-After: {when}", told, (status, answer, headers))
-    report.figures[f"until a watch is refused, s: {when}"] = time.monotonic() - start
+    report.worst(f"until a watch is refused, s: {when}", time.monotonic() - start)
 
 
 def _all_is_well(server: Server, when: str, report: Report) -> None:
@@ -143,7 +143,7 @@ def _all_is_well(server: Server, when: str, report: Report) -> None:
     report.must(f"watches are taken again: {when}", soon(lambda: server.post("/watches", event)[0] == 200))
     again = soon(lambda: server.get("/recommend?user_id=user-1&k=5")[1]["source"] == "fresh")
     report.must(f"fresh watches count again: {when}", again)
-    report.figures[f"until all is well, s: {when}"] = time.monotonic() - start
+    report.worst(f"until all is well, s: {when}", time.monotonic() - start)
 
 
 def _watch(event: str) -> dict[str, list[dict[str, str]]]:
