@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457): one shape for all of them, and never a stack trace."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
@@ -71,7 +72,8 @@ def problem(
     """A problem as a response."""
     title = "Unprocessable Content" if status == 422 else HTTPStatus(status).phrase
     body = Problem(title=title, status=status, detail=detail, errors=tuple(errors))
-    return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
+    content = json.dumps(body.model_dump(), ensure_ascii=False, separators=(",", ":"))
+    return Response(content.encode(errors="replace"), status, headers, MEDIA_TYPE)  # what was got may be no Unicode
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -212,6 +213,15 @@ def _names(document: dict[str, Any], route: dict[str, Any]) -> set[str]:
         if "watches" in fields:
             names |= set(schemas[fields["watches"]["items"]["$ref"].rpartition("/")[2]]["properties"])
     return names
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/serving.md"])
+def test_examples_in_the_docs_run(http: httpx.Client, page: str) -> None:
+    found = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / page).read_text(), re.DOTALL)
+    assert found
+    for code in found:
+        assert "http://127.0.0.1:8000" in code
+        exec(code.replace("http://127.0.0.1:8000", str(http.base_url)), {})  # noqa: S102
 
 
 def test_both_clients_have_every_call_and_show_how_it_is_made() -> None:
