@@ -81,7 +81,7 @@ def test_under_overload_without_end_the_queue_stays_short(arriving: int) -> None
             if await turns.mine(came / 1000) and came > 1000 * STANDING + 400:
                 waited.append(tick - came)
 
-        for tick in range(1000):  # noqa: B007
+        for tick in range(1000):
             asking = [asyncio.create_task(ask(tick)) for _ in range(arriving)]
             await asyncio.sleep(0)
         await asyncio.gather(*asking)
