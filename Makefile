@@ -15,7 +15,7 @@ DEV := .venv/dev.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo train serve test lint bench lock clean given-data
+.PHONY: help demo train serve test lint bench break lock clean given-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -26,6 +26,10 @@ class Report:
         if not holds:
             self.broken.append(f"{what}: {got}" if got != "" else what)
 
+    def worst(self, name: str, value: float) -> None:
+        """Note a figure, of several rounds the largest."""
+        self.figures[name] = max(value, self.figures.get(name, value))
+
     def skip(self, what: str, why: str) -> None:
         """Note what could not be tried here."""
         self.skipped[what] = why

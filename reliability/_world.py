@@ -67,8 +67,8 @@ class World:
         return [path.stat().st_size for part in self.parts for path in part.rglob("*") if path.is_file()]
 
 
-def make(folder: Path, items: int, users: int) -> World:
-    """Make the vectors, build the index, publish `first`."""
+def make(folder: Path, items: int, users: int, exact_below: int = 6_000) -> World:
+    """Make the vectors, build the index, publish `first`; fewer items than `exact_below` are searched exactly."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CENTRES, DIM))
     topics = rng.integers(CENTRES, size=items + 1)
@@ -84,7 +84,7 @@ def make(folder: Path, items: int, users: int) -> World:
         empty_table(USER_SCHEMA, users),
     )
     write_export(linear_export(log, ModelConfig.linear(DIM, 50), vectors, vectors), folder / "export")
-    build_from_export(folder / "export", folder / "index", IndexOptions(flat_below=6_000, queries=500))
+    build_from_export(folder / "export", folder / "index", IndexOptions(flat_below=exact_below, queries=500))
     world = World(folder, items, users)
     world.publish("first")
     return world

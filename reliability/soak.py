@@ -75,11 +75,11 @@ def soak(
         run(_run(world, server, seconds, every, rate, step, answers, swaps, memory))
         mapped = [mapped_releases(pid, world) for pid in server.workers()]
         log = server.log()
-    failed = len(answers) - answers.count(200)
-    report.must("no request fails", not failed, f"{failed} did: {answers.odd}")
+    failed, refused = len(answers) - answers.count(200), answers.count(503)
+    report.must("no request fails", not failed, f"{failed} did, {refused} of them with 503: {answers.odd}")
     report.must("the log has no traceback", "Traceback" not in log, log[-2000:])
     report.must("a worker maps one release after a swap", all(len(names) <= 2 for names in mapped), mapped)
-    report.figures |= {"requests": len(answers), "swaps": len(swaps), "failed": failed}
+    report.figures |= {"requests": len(answers), "swaps": len(swaps), "failed": failed, "of them 503": refused}
     _latencies(report, answers, swaps, every)
     _memory(report, memory, swaps, every)
     return report

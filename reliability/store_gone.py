@@ -22,6 +22,8 @@ from reliability._report import Report, arguments, steps
 from reliability._server import Server, soon
 from reliability._world import World, make
 
+Running = tuple[str, Callable[[], "subprocess.Popen[bytes]"], Callable[[], None]]
+"""A Redis server: its URL, its process now, and how to start it again."""
 ASKED = 20
 """Recommendations while the store is away."""
 SLOWEST = 0.5
@@ -78,16 +80,11 @@ def redis_gone(world: World, report: Report) -> None:
         report.skip("Redis", "the package redis is not installed")
         return
     with tempfile.TemporaryDirectory() as folder, _redis(program, Path(folder)) as redis:
-        _redis_gone(world, *redis, report)
+        _redis_gone(world, redis, report)
 
 
-def _redis_gone(
-    world: World,
-    url: str,
-    process: Callable[[], "subprocess.Popen[bytes]"],
-    start: Callable[[], None],
-    report: Report,
-) -> None:
+def _redis_gone(world: World, redis: Running, report: Report) -> None:
+    url, process, start = redis
     with Server(world, 1, url) as server:
         _know(server, "before-redis", report)
         process().send_signal(signal.SIGSTOP)
@@ -128,7 +125,7 @@ def _recommends(server: Server, when: str, report: Report, degraded: bool) -> No
         report.must(f"they say what they are from: {when}", got == wanted, got)
         time.sleep(0.02)
     report.must(f"recommendations do not wait: {when}", slowest < SLOWEST, f"{slowest:.2f} s")
-    report.figures[f"slowest recommendation, ms: {when}"] = 1000 * slowest
+    report.worst(f"slowest recommendation, ms: {when}", 1000 * slowest)
 
 
 def _refuses_watches(server: Server, when: str, report: Report) -> None:
@@ -136,7 +133,7 @@ def _refuses_watches(server: Server, when: str, report: Report) -> None:
     status, answer, headers = server.post("/watches", _watch(f"refused-{time.time_ns()}"))
     told = status == 503 and "retry-after" in headers
     report.must(f"watches get 503 and Retry-After: {when}", told, (status, answer, headers))
-    report.figures[f"until a watch is refused, s: {when}"] = time.monotonic() - start
+    report.worst(f"until a watch is refused, s: {when}", time.monotonic() - start)
 
 
 def _all_is_well(server: Server, when: str, report: Report) -> None:
@@ -146,7 +143,7 @@ def _all_is_well(server: Server, when: str, report: Report) -> None:
     report.must(f"watches are taken again: {when}", soon(lambda: server.post("/watches", event)[0] == 200))
     again = soon(lambda: server.get("/recommend?user_id=user-1&k=5")[1]["source"] == "fresh")
     report.must(f"fresh watches count again: {when}", again)
-    report.figures[f"until all is well, s: {when}"] = time.monotonic() - start
+    report.worst(f"until all is well, s: {when}", time.monotonic() - start)
 
 
 def _watch(event: str) -> dict[str, list[dict[str, str]]]:
@@ -166,9 +163,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _redis(
-    program: str, folder: Path
-) -> Iterator[tuple[str, Callable[[], "subprocess.Popen[bytes]"], Callable[[], None]]]:
+def _redis(program: str, folder: Path) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 RECOMMEND = "/recommend"
 _OPEN = frozenset({"/healthz/live", "/healthz/ready"})
 """Paths that are answered to anybody at any time, and not told of: whoever restarts servers asks them."""
-STANDING_SHARE = 16
+STANDING_SHARE = 4
 """One in so many of `waiting` may wait in a queue that does not go within a moment."""
 _OVERLOAD, _DEADLINE, _RATE, _KEY = map(REFUSALS.index, ("overload", "deadline", "rate_limit", "key"))
 

@@ -53,13 +53,13 @@ class Turns:
         return True
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        left = 1 + self._refused // REFUSED_FOR_ONE
-        self._refused = 0
+        refused, self._refused = self._refused, 0
+        left = 1 + refused // REFUSED_FOR_ONE
         while self._waiting and left:
             future = self._waiting.popleft()
             if not future.done():  # else whoever waited has gone
                 future.set_result(None)
                 left -= 1
-        self._turning = left == 0
+        self._turning = left == 0 or refused > 0  # a queue that is empty since others were refused is not gone
         if self._turning:
             loop.call_soon(self._next, loop)  # after those whose turn it is

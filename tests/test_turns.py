@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,25 @@ def test_the_more_are_refused_the_more_are_answered_in_a_turn() -> None:
             await asyncio.sleep(0)
         assert [task.done() for task in waiting] == [True] * 5
         assert not any(await asyncio.gather(*refused))
+
+    in_loop(work)
+
+
+@pytest.mark.parametrize("arriving", [2, 10, 100])
+def test_under_overload_without_end_the_queue_stays_short(arriving: int) -> None:
+    async def work() -> None:
+        turns, waited, tick, steady = Turns(4), list[int](), 0, 4
+
+        async def ask(came: int) -> None:
+            if await turns.mine(came / 1000) and came > 1000 * STANDING + 400:
+                waited.append(tick - came)
+
+        for tick in range(1000):
+            asking = [asyncio.create_task(ask(tick)) for _ in range(arriving)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*asking)
+        assert len(waited) >= 400
+        assert max(waited) <= steady + 1
 
     in_loop(work)
 
