@@ -118,18 +118,20 @@ def described(url: str, requests: int, seed: int, got: Answers) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operations: list[Any] = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     modes = list(schemathesis.GenerationMode)
-    how = settings(
+    how: Any = settings(
         max_examples=-(-requests // (len(modes) * len(operations))),
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+    repeatable: Any = seeded(seed)
     with Session() as session:
         ask = _asking(session, got)
         for operation in operations:
             for mode in modes:
-                test: Any = seeded(seed)(how(given(operation.as_strategy(mode))(ask)))
+                of_mode: Any = given(operation.as_strategy(mode))
+                test = repeatable(how(of_mode(ask)))
                 with suppress(Unsatisfiable):  # a route without parameters cannot be asked wrongly
                     test()
 
