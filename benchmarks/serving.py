@@ -98,7 +98,7 @@ def measure(store: ReleaseStore, recommender: Recommender, users: Int64, amount:
         ratios = {name: over(costs, name, _LIMIT) for name in costs}
         print_rows(rows, ratios)
         latency = {
-            name: latencies(servers[name], users, rows[name].rate / 2, amount.seconds)
+            name: latencies(servers[name], users, rows["ours"].rate / 2, amount.seconds)
             for name in ("bare ASGI", "ours")
         }
         print_latencies(latency)
@@ -209,7 +209,9 @@ def print_latencies(latency: dict[str, dict[str, tuple[float, float]]]) -> None:
     """Latencies of one size."""
     for name, ways in latency.items():
         for way, (p50, p99) in ways.items():
-            print(f"{name:16}at half of that, {way:7} p50 {p50:8.0f} µs, p99 {p99:8.0f} µs, ratio {p99 / p50:5.1f}")
+            print(
+                f"{name:16}at half of our rate, {way:7} p50 {p50:8.0f} µs, p99 {p99:8.0f} µs, ratio {p99 / p50:5.1f}"
+            )
 
 
 def print_target(name: str, value: float, target: float, most: bool = True) -> None:

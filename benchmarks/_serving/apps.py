@@ -34,7 +34,7 @@ from serving.fragments import Fragments
 from serving.logs import Logs
 from serving.run import uvicorn_options
 from serving.settings import ServingSettings
-from watchnext.features import Float32
+from serving.together import Together
 from watchnext.release import ReleaseStore
 
 THREADS = 2
@@ -163,24 +163,11 @@ def in_threads(settings: ServingSettings) -> ASGIApp:
 
 def in_batches(settings: ServingSettings) -> ASGIApp:
     """One search for all requests that the event loop has read in one turn."""
-    waiting: list[tuple[int, asyncio.Future[bytes]]] = []
-
-    def search(recommender: Recommender, fragments: Fragments) -> None:
-        batch = waiting.copy()
-        waiting.clear()
-        askers = [recommender.askers.stored(user) for user, _ in batch]
-        queries: Float32 = np.array([asker.vector for asker in askers], np.float32)
-        found = recommender.index.search(queries, K, [asker.watched for asker in askers])
-        for scores, numbers, (_, future) in zip(*found, batch, strict=True):
-            future.set_result(fragments.array(numbers, scores, [("stored", K)]))
+    together = Together()
 
     async def way(recommender: Recommender, fragments: Fragments, user: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
-        waiting.append((user, future))
-        if len(waiting) == 1:
-            loop.call_soon(search, recommender, fragments)
-        return await future
+        searched = await together.search(recommender, recommender.askers.stored(user), K)
+        return fragments.array(*searched.found)
 
     return _minimal(settings, way)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ def started(command: Sequence[str], ready: str) -> Iterator[Server]:
     whole = [sys.executable, "-m", *command]
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True) as process,
     ):
         try:
             line = next(iter(process.stdout or ()), "")
@@ -83,10 +84,11 @@ def started(command: Sequence[str], ready: str) -> Iterator[Server]:
                     raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
             yield Server(process.pid, port, time.perf_counter() - begin)
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGTERM)  # also those that it has forked
                 process.wait(_ENDS_WITHIN)
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _tree(pid: int) -> list[int]:
