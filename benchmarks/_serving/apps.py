@@ -61,7 +61,7 @@ def main() -> None:
         for _ in range(asked.workers - 1):
             if not os.fork():
                 break
-        options = uvicorn_options(settings) | {"loop": asked.loop}
+        options = uvicorn_options(settings) | {"loop": asked.loop, "interface": "asgi3"}
         if asked.http != "ours":
             options["http"] = asked.http
         uvicorn.Server(uvicorn.Config(app, **options)).run([listener])

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from benchmarks._serving.load import ask
 
 _ENDS_WITHIN = 20
+_READY_WITHIN = 120
 
 
 class Memory(NamedTuple):
@@ -78,10 +79,10 @@ def started(command: Sequence[str], ready: str) -> Iterator[Server]:
                 errors.seek(0)
                 raise RuntimeError(f"{' '.join(command)} ended with exit code {code}: {errors.read()[-1000:]}")
             port = int(json.loads(line)["address"].rpartition(":")[2])
-            while ask(port, ready)[0] != 200:
+            while (answer := ask(port, ready))[0] != 200:
                 time.sleep(0.005)
-                if process.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+                if process.poll() is not None or time.perf_counter() > begin + _READY_WITHIN:
+                    raise RuntimeError(f"{' '.join(command)} is not ready: exit code {process.poll()}, {answer}")
             yield Server(process.pid, port, time.perf_counter() - begin)
         finally:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
