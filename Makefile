@@ -15,7 +15,7 @@ DEV := .venv/dev.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo train serve test lint bench lock clean given-data
+.PHONY: help demo train serve test lint bench break lock clean given-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ lint: $(DEV) ## Format, lint, types, and who may import whom
 bench: $(DEV) ## Run every benchmark in its quick form
 	@set -e; for name in $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
 		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" --quick; \
+	done
+
+break: $(DEV) ## Break a real server in every way, in the quick forms
+	@set -e; for name in $(filter-out _%,$(basename $(notdir $(wildcard reliability/*.py)))); do \
+		echo "== $$name"; $(BIN)/python -m "reliability.$$name" --quick; \
 	done
 
 # Versions stay as they are unless pyproject.toml rules them out; UPGRADE=1 takes the newest of all.

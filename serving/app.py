@@ -79,7 +79,7 @@ def create_app(settings: ServingSettings, logs: Logs | None = None) -> Api:
         docs_url=None,
         redoc_url=None,
     )
-    install(app)
+    install(app, settings.keys is not None)
     observer = app.observer = Observer(settings, logs)
     recommending = Recommending(releases, store, settings, observer)
     add_recommend(app, recommending, settings)

@@ -3,9 +3,8 @@
 FastAPI describes all routes and answers all but GET /recommend, which is answered here: its routing, dependencies and
 response objects cost more than the search (`python -m benchmarks.serving`). Pure ASGI, no tasks, no copies.
 
-Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again. An
-admitted request first lets the event loop turn once, so that those that came at the same time are counted before the
-first is worked on.
+Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again.
+Admitted ones wait for a turn of the event loop (`serving/turns.py`).
 """
 
 import asyncio
@@ -24,12 +23,15 @@ from serving.problems import FAILED, BusyError, KeyRefusedError, TooManyError, a
 from serving.recommend import FACTS
 from serving.recommending import Recommending
 from serving.settings import ServingSettings
+from serving.turns import Turns
 from watchnext.api.requests import RecommendQuery
 
 log = logging.getLogger(__name__)
 RECOMMEND = "/recommend"
 _OPEN = frozenset({"/healthz/live", "/healthz/ready"})
 """Paths that are answered to anybody at any time, and not told of: whoever restarts servers asks them."""
+STANDING_SHARE = 4
+"""One in so many of `waiting` may wait in a queue that does not go within a moment."""
 _OVERLOAD, _DEADLINE, _RATE, _KEY = map(REFUSALS.index, ("overload", "deadline", "rate_limit", "key"))
 
 
@@ -57,7 +59,7 @@ class Front:
         self._app, self._recommending, self._query = app, recommending, QueryReader(query)
         self._gate, self._observer = gate, observer
         self._waiting, self._deadline = settings.waiting, settings.deadline_seconds
-        self._under_way = 0
+        self._under_way, self._turns = 0, Turns(max(1, settings.waiting // STANDING_SHARE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; pass on what is none."""
@@ -90,7 +92,8 @@ class Front:
         facts.key = self._gate.let_in(method, path, authorization, monotonic())
         if self._under_way > self._waiting:
             raise BusyError(f"{self._waiting} requests are under way; ask again in a moment.", _OVERLOAD)
-        await asyncio.sleep(0)
+        if not await self._turns.mine(facts.begin):
+            raise BusyError("More requests come than can be answered; ask again in a moment.", _OVERLOAD)
         if perf_counter() - facts.begin > self._deadline:
             raise BusyError(f"Waited longer than {self._deadline:g} s; ask again.", _DEADLINE)
         if path == RECOMMEND and method == "GET":

@@ -11,10 +11,11 @@ from index.candidates import Candidate
 from index.neighbours import Measure, Neighbours, VectorsName
 from serving.opened import Opened
 from serving.parameters import ItemId, count, wrong
-from serving.problems import NotFoundError, ParameterError, responses
+from serving.problems import NotFoundError, responses
 from serving.releases import LiveReleases
 from serving.settings import ServingSettings
 from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
+from watchnext.api.problems import ParameterError
 from watchnext.api.requests import Id
 from watchnext.errors import UsageError
 

@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457): one shape for all of them, and never a stack trace."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
@@ -7,49 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from watchnext.config import Closed
+from watchnext.api.problems import ParameterError, Problem
 
 MEDIA_TYPE = "application/problem+json"
-
-
-class ParameterError(Closed):
-    """What is wrong with one parameter."""
-
-    parameter: str
-    got: str | None
-    """What was sent; null where it is missing."""
-    problem: str
-
-
-class Problem(Closed):
-    """RFC 9457 problem details."""
-
-    model_config = ConfigDict(
-        use_attribute_docstrings=True,
-        json_schema_extra={
-            "example": {
-                "type": "about:blank",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "k: Input should be greater than or equal to 1.",
-                "errors": [{"parameter": "k", "got": "0", "problem": "Input should be greater than or equal to 1"}],
-            }
-        },
-    )
-
-    type: str = "about:blank"
-    """Always `about:blank`: the status says what kind of problem it is."""
-    title: str
-    """The name of the status."""
-    status: int
-    """The HTTP status."""
-    detail: str
-    """What went wrong here, and what to do about it."""
-    errors: tuple[ParameterError, ...] = ()
-    """Status 422: every parameter that is wrong. Status 404: every one that names what is not there."""
 
 
 class NotFoundError(Exception):
@@ -108,27 +72,34 @@ def problem(
     """A problem as a response."""
     title = "Unprocessable Content" if status == 422 else HTTPStatus(status).phrase
     body = Problem(title=title, status=status, detail=detail, errors=tuple(errors))
-    return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
+    content = json.dumps(body.model_dump(), ensure_ascii=False, separators=(",", ":"))
+    return Response(content.encode(errors="replace"), status, headers, MEDIA_TYPE)  # what was got may be no Unicode
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route's OpenAPI says of some error statuses."""
+    """What a route's OpenAPI says of some error statuses, and of those that any request may get (`heads.Limits`)."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     names = {
+        400: "Not well-formed HTTP, or not UTF-8.",
         401: "No API key, or an unknown one.",
         403: "The API key may not do this.",
-        404: "An item is not in the release, or has no vector there.",
+        404: "An item, category or release is not there, or an item has no vector.",
+        408: "The request did not come to its end in time.",
         413: "The body is too large.",
         415: "The body is not JSON.",
         422: "A parameter is missing, unknown or wrong.",
         429: "The API key asks more often than it may; Retry-After says when to ask again.",
+        431: "Address and headers are too large, 16 KiB in all.",
         503: "No release is loaded yet, or too many ask; Retry-After says when to ask again.",
     }
-    return {status: {"description": names[status], "content": content} for status in statuses}
+    return {
+        status: {"description": names[status], "content": content} for status in sorted({*statuses, 400, 408, 431})
+    }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of an app as a problem, and describe `Problem` in its OpenAPI."""
+def install(app: FastAPI, keys: bool = False) -> None:
+    """Answer every error of an app as a problem; describe `Problem`, and `keys` if there are any, in its OpenAPI."""
+    app.router.redirect_slashes = False  # a redirect is no problem, and could not name ids with slashes
     for kind in (*_TOLD, HTTPException, Exception):
         app.exception_handler(kind)(_handle)
     generate = app.openapi
@@ -138,9 +109,18 @@ def install(app: FastAPI) -> None:
             schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             parts = schema.pop("$defs")
             generate()["components"]["schemas"].update(parts | {"Problem": schema})
+            if keys:
+                _describe_keys(generate())
         return generate()
 
     app.openapi = described  # type: ignore[method-assign]
+
+
+def _describe_keys(openapi: dict[str, Any]) -> None:
+    openapi["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, routes in openapi["paths"].items():
+        for route in routes.values():
+            route["security"] = [] if path.startswith("/healthz/") else [{"key": []}]
 
 
 def as_problem(error: Exception) -> Response | None:
@@ -194,10 +174,19 @@ _TOLD: dict[type[Exception], Callable[[Any], Response]] = {
 
 async def _handle(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
+        path, headers = request.scope["raw_path"].decode("ascii", "replace"), error.headers
+        if error.status_code == 405:
+            headers = {"Allow": ", ".join(_methods(request))}
         details = {
-            404: f"Nothing is at {request.url.path}; the routes are listed at /docs.",
-            405: f"{request.url.path} does not answer {request.method}; use {(error.headers or {}).get('Allow')}.",
+            404: f"Nothing is at {path}; the routes are listed at /docs.",
+            405: f"{path} does not answer {request.method}; use {(headers or {}).get('Allow')}.",
         }
         detail = details.get(error.status_code, str(error.detail))
-        return problem(error.status_code, detail, headers=error.headers)
+        return problem(error.status_code, detail, headers=headers)
     return as_problem(error) or problem(500, FAILED)
+
+
+def _methods(request: Request) -> list[str]:
+    """What a path answers, by all of its routes."""
+    found = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in found for method in route.methods or ()})

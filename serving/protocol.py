@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httptools
 from typing_extensions import override
@@ -64,7 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Written(transport))  # type: ignore[arg-type]
         self.ws_protocol_class = None
         _cut_unread(transport, self.limits.unread_seconds)
         if len(self.connections) <= self.limits.connections:
@@ -84,6 +84,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self.resume_writing()
         self.turned_away.discard(self)
         super().connection_lost(exc)
+
+    @override
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether to go on: who sends no more may still read, and what was wholly asked for is answered."""
+        if self._stage == _BODY or self._all_answered():
+            return False
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        last.keep_alive = False
+        return True
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -219,6 +228,20 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+
+class _Written:
+    """A transport to which writing is no error after its end; uvloop's raises until `connection_lost` is called."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._write, self.is_closing = transport, transport.write, transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self.is_closing():
+            self._write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def _pieces(data: bytes, size: int) -> Iterator[memoryview]:

@@ -18,10 +18,16 @@ FACTS = "watchnext.facts"
 
 
 def limited(model: type[Asked], settings: ServingSettings) -> type[Asked]:
-    """A kind of request with this server's limits of `k`."""
-    about = model.model_fields["k"]
-    k = Field(settings.default_k, ge=1, le=settings.max_k, description=about.description, examples=about.examples)
-    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, k=(int, k))
+    """A kind of request with this server's limits of `k` and `offset`."""
+    bounds: dict[str, dict[str, Any]] = {
+        "k": {"default": settings.default_k, "ge": 1, "le": settings.max_k},
+        "offset": {"default": 0, "ge": 0, "lt": settings.max_k},
+    }
+    fields: dict[str, Any] = {}
+    for name, bound in bounds.items():
+        about = model.model_fields[name]
+        fields[name] = (int, Field(**bound, description=about.description, examples=about.examples))
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
 
 
 def add_recommend(app: FastAPI, recommending: Recommending, settings: ServingSettings) -> None:
@@ -29,7 +35,7 @@ def add_recommend(app: FastAPI, recommending: Recommending, settings: ServingSet
     query_model, request_model = limited(RecommendQuery, settings), limited(RecommendRequest, settings)
     described: dict[str, Any] = {"response_model": RecommendAnswer, "tags": ["recommend"]}
 
-    @app.get("/recommend", responses=responses(401, 403, 422, 429, 503), **described)
+    @app.get("/recommend", responses=responses(401, 403, 404, 422, 429, 503), **described)
     async def recommend(request: Request, asked: Annotated[query_model, Query()]) -> Response:  # type: ignore[valid-type]
         """Candidates for a user, best first, without what the user has watched.
 
@@ -40,7 +46,7 @@ def add_recommend(app: FastAPI, recommending: Recommending, settings: ServingSet
         facts = facts_of(request)
         return _answer(await recommending.known(asked, facts), facts)
 
-    @app.post("/recommend", responses=responses(401, 403, 413, 422, 429, 503), **described)
+    @app.post("/recommend", responses=responses(401, 403, 404, 413, 422, 429, 503), **described)
     async def recommend_to(request: Request, asked: request_model) -> Response:  # type: ignore[valid-type]
         """Candidates for somebody without an id, from the watches, searches and context that the request brings."""
         facts = facts_of(request)

@@ -18,10 +18,11 @@ from serving.facts import Facts
 from serving.fresh.store import NOTHING, Fresh, FreshStore
 from serving.observer import Observer
 from serving.opened import Opened
-from serving.problems import WrongError
+from serving.problems import NotFoundError, WrongError
 from serving.releases import OVERRIDE, Live, LiveReleases, Part
 from serving.settings import ServingSettings
 from serving.together import Searched, Together
+from watchnext.api.problems import ParameterError
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, seconds
 from watchnext.errors import StoreUnavailableError, UsageError
 from watchnext.features import UserContext
@@ -105,7 +106,7 @@ class Recommending:
         part = live.named(asked.release)
         if part is None:
             names = ", ".join(dict.fromkeys(one.opened.manifest.name for one in live.parts.values()))
-            raise WrongError("release", asked.release, f"Is not loaded here; use one of {names}")
+            raise _missing("release", asked.release, f"Is not loaded here; use one of {names}")
         return part._replace(variant=OVERRIDE)
 
     async def _fresh(self, user_id: str, facts: Facts) -> Fresh:
@@ -161,7 +162,7 @@ def _ids(opened: Opened, asker: Asker, asked: Wanted) -> list[str]:
     """Ids of what a release answers; none where it does not know what is asked for."""
     try:
         allowed = _allowed(opened, asked)
-    except WrongError:
+    except (NotFoundError, WrongError):
         return []
     found = opened.recommender.answer(_excluding(opened, asker, asked), asked.k + asked.offset, allowed)
     return opened.recommender.export.items.ids(found.numbers)
@@ -197,7 +198,10 @@ def _written(opened: Opened, asker: Asker, asked: Wanted, facts: Facts, searched
 
 
 def _allowed(opened: Opened, asked: Wanted) -> Bool | None:
-    """[items + 1] what may be found. Raises WrongError for a category or a time that no item has."""
+    """[items + 1] what may be found.
+
+    Raises NotFoundError for a category that no item has, WrongError for times where no item has any.
+    """
     if not is_filtered(asked):
         return opened.recommender.allowed()
     after, before = (None if t is None else seconds(t) for t in (asked.uploaded_after, asked.uploaded_before))
@@ -205,9 +209,14 @@ def _allowed(opened: Opened, asked: Wanted) -> Bool | None:
         wanted = ItemFilter(categories=asked.categories, uploaded_after=after, uploaded_before=before)
         return opened.recommender.allowed(wanted)
     except UsageError as error:
+        if error.argument == "category":
+            raise _missing("categories", error.got, error.cure.removesuffix(".")) from error
         bound = "uploaded_before" if after is None else "uploaded_after"
-        name = "categories" if error.argument == "category" else bound
-        raise WrongError(name, error.got, error.cure.removesuffix(".")) from error
+        raise WrongError(bound, error.got, error.cure.removesuffix(".")) from error
+
+
+def _missing(parameter: str, got: object, problem: str) -> NotFoundError:
+    return NotFoundError([ParameterError(parameter=parameter, got=str(got), problem=problem)])
 
 
 def _page(found: Found, offset: int) -> Found:

@@ -12,6 +12,7 @@ import uvicorn
 
 from serving.app import create_app
 from serving.browsers import security_headers
+from serving.drain import DrainingServer
 from serving.heads import Limits
 from serving.logs import Logs, take_over
 from serving.protocol import limited
@@ -64,7 +65,7 @@ def uvicorn_options(settings: ServingSettings) -> dict[str, Any]:
 
 def _serve_here(config: uvicorn.Config, listener: socket.socket, announce: Callable[[str], None]) -> None:
     take_over()
-    server = uvicorn.Server(config)
+    server = DrainingServer(config)
 
     def stop(*_: object) -> None:
         server.should_exit = True

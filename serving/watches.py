@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 from time import time
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Path, Query, Request
+from pydantic import BeforeValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from serving.opened import Opened
@@ -15,7 +18,37 @@ from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, Watc
 from watchnext.api.requests import Id, WatchesRequest, seconds
 from watchnext.errors import StoreUnavailableError
 
-PathUser = Annotated[Id, Path(description="As in the watch log.", examples=["u-1042"])]
+_SLASH = "\udc2f"
+"""A slash within an id, while routes are matched: no text that comes in holds half a surrogate."""
+
+
+class EncodedSlashes:
+    """Middleware that keeps `%2F` in a path apart from `/`: ids may hold either, and any user may be erased."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, with slashes within segments as `_SLASH`."""
+        raw = scope.get("raw_path", b"")
+        if b"%2F" not in raw and b"%2f" not in raw:
+            await self._app(scope, receive, send)
+            return
+        segments = raw.decode("ascii").split("/")
+        inner = {**scope, "path": "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope["route"] = inner.get("route")  # read by what is in front
+
+
+def _with_slashes(id_: str) -> str:
+    return id_.replace(_SLASH, "/")
+
+
+PathUser = Annotated[
+    Id, BeforeValidator(_with_slashes), Path(description="As in the watch log.", examples=["u-1042"])
+]
 MOST_WATCHES = 10_000
 Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the newest.", examples=[50])]
 
@@ -23,6 +56,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the
 def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) -> None:
     """Give an app the three routes."""
     described: dict[str, Any] = {"tags": ["watches"]}
+    app.add_middleware(EncodedSlashes)
 
     @app.post("/watches", responses=responses(401, 403, 413, 422, 429, 503), **described)
     async def post(request: Request, asked: WatchesRequest) -> WatchesAnswer:

@@ -7,13 +7,16 @@ has no threads.
 import gc
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
 from serving.app import Api
+from serving.drain import DrainingServer
 from serving.logs import take_over
 from serving.settings import ServingSettings
 
@@ -26,6 +29,15 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
     """Arguments of `uvicorn.Config`, set before the processes are forked."""
+
+    async def _serve(self) -> None:
+        """As the base class does, with a server that ends without losing requests."""
+        self.config.app = self.wsgi
+        server = DrainingServer(config=self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -78,7 +90,7 @@ def serve_with_workers(
         "worker_class": f"{__name__}.{Worker.__name__}",
         "preload_app": True,
         "timeout": _STUCK_SECONDS,
-        "graceful_timeout": settings.drain_seconds,
+        "graceful_timeout": settings.drain_seconds + 2,  # then gunicorn kills what has not ended by itself
         "loglevel": "warning",
         "control_socket_disable": True,
         "when_ready": ready,

@@ -20,9 +20,9 @@ def settings(releases: Path, **more: Any) -> ServingSettings:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[httpx.Client]:
-    """Serve an app on a free port; the server has stopped when the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="info"))
+def running(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
+    """Serve an app on a free port, with options of `uvicorn.Config`; the server has stopped when the block ends."""
+    server = uvicorn.Server(uvicorn.Config(app, **{"port": 0, "log_level": "info", **options}))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from serving.heads import Limits
-from serving.problems import Problem
 from tests.raw_http import Answer, Server, answers, limited_server, read_all
+from watchnext.api.problems import Problem
 
 LIMITS = Limits(
     head_bytes=2000,
@@ -331,6 +331,31 @@ def test_half_requests_leave_nothing_behind(server: Server) -> None:
     for end in range(0, len(whole), 3):
         with server.connect() as connection:
             connection.sendall(whole[:end])
+    server.wait_for(connections=0)
+
+
+def test_who_sends_no_more_still_gets_what_was_asked_for(server: Server) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"
+    for sent, paths in [(slow, ["/slow"]), (slow + GET + b"\r\n", ["/slow", "/a"]), (slow + GET, ["/slow"])]:
+        with server.connect() as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            got = answers(read_all(connection))
+        assert [body_of(answer)["path"] for answer in got] == paths  # type: ignore[index]
+        assert got[-1].headers["connection"] == "close"
+    server.wait_for(connections=0)
+
+
+def test_who_goes_away_while_asking_is_no_error(server: Server) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"
+    for _ in range(30):
+        with server.connect() as connection:
+            connection.sendall(slow + POST + b"Content-Length: 5\r\n\r\nhe")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        with server.connect() as connection:
+            connection.sendall(POST + b"Content-Length: 5\r\n\r\nhe")
+            connection.shutdown(socket.SHUT_WR)
+            assert read_all(connection) == b""
     server.wait_for(connections=0)
 
 

@@ -37,7 +37,14 @@ def within(check: Callable[[HttpToolsProtocol, MagicMock], None]) -> None:
 def test_only_these_methods_are_extended() -> None:
     extended = {name for name in vars(LimitedProtocol) if callable(getattr(HttpToolsProtocol, name, None))}
     parser = {"on_message_begin", "on_headers_complete", "on_body", "on_message_complete"}
-    connection = {"connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"}
+    connection = {
+        "connection_made",
+        "connection_lost",
+        "data_received",
+        "eof_received",
+        "pause_writing",
+        "resume_writing",
+    }
     assert {name for name in extended if not name.startswith("__")} == parser | connection
 
 

@@ -12,11 +12,12 @@ from httpx import Client, Response
 from pydantic import BaseModel
 
 from serving.app import create_app
-from serving.problems import MEDIA_TYPE, Problem
+from serving.problems import MEDIA_TYPE
 from serving.releases import LiveReleases
 from tests.servers import running, settings, wait_ready
 from tests.worlds import two_groups, write_release
 from watchnext.api.answers import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
+from watchnext.api.problems import Problem
 from watchnext.api.requests import RecommendQuery
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
@@ -185,7 +186,7 @@ def test_openapi_is_valid_and_its_examples_too(client: Client) -> None:
     for model in models:
         model.model_validate_json(model.model_validate(schemas[model.__name__]["example"]).model_dump_json())
     recommend = schema["paths"]["/recommend"]["get"]
-    assert set(recommend["responses"]) == {"200", "401", "403", "422", "429", "503"}
+    assert set(recommend["responses"]) == {"200", "400", "401", "403", "404", "408", "422", "429", "431", "503"}
     assert list(recommend["responses"]["422"]["content"]) == [MEDIA_TYPE]
     parameters = {parameter["name"]: parameter for parameter in recommend["parameters"]}
     assert set(parameters) == set(RecommendQuery.model_fields)

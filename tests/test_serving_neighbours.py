@@ -9,10 +9,11 @@ import pytest
 from httpx import Client, Response
 
 from serving.app import create_app
-from serving.problems import MEDIA_TYPE, Problem
+from serving.problems import MEDIA_TYPE
 from tests.servers import running, settings, wait_ready
 from tests.worlds import ITEMS, two_groups, write_release
 from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
+from watchnext.api.problems import Problem
 from watchnext.export import Export
 
 
@@ -170,7 +171,7 @@ def test_described_in_openapi(client: Client) -> None:
     schema = client.get("/openapi.json").json()
     for path, model in (("/similar", SimilarAnswer), ("/analogy", AnalogyAnswer)):
         route = schema["paths"][path]["get"]
-        assert set(route["responses"]) == {"200", "401", "403", "404", "422", "429", "503"}
+        assert set(route["responses"]) == {"200", "400", "401", "403", "404", "408", "422", "429", "431", "503"}
         assert list(route["responses"]["404"]["content"]) == [MEDIA_TYPE]
         model.model_validate(schema["components"]["schemas"][model.__name__]["example"])
         parameters = {parameter["name"]: parameter for parameter in route["parameters"]}

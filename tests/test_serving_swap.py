@@ -142,7 +142,7 @@ def test_testers_name_a_release(tmp_path: Path) -> None:
         assert asked(client) == ("current", "b", "i4")
         assert asked(client, release="a") == ("override", "a", "i3")
         refused = client.get("/recommend?user_id=u0&release=z")
-        assert (refused.status_code, "use one of b, a" in refused.json()["detail"]) == (422, True)
+        assert (refused.status_code, "use one of b, a" in refused.json()["detail"]) == (404, True)
 
 
 def test_shadow_is_compared_and_not_shown(tmp_path: Path) -> None:

@@ -154,9 +154,13 @@ def test_server_timing(client: Client) -> None:
         ("POST", "/recommend", {"hist": []}, "hist"),
         ("POST", "/recommend", {"k": 2000}, "k"),
         ("POST", "/recommend", {"context": {"age": -1}}, "context.age"),
+        ("POST", "/recommend", {"k": "2"}, "k"),
+        ("POST", "/recommend", {"offset": True}, "offset"),
+        ("POST", "/recommend", {"explain": 1}, "explain"),
+        ("POST", "/recommend", {"uploaded_after": "5"}, "uploaded_after"),
         ("POST", "/recommend?k=3", {}, "k"),
-        ("GET", "/recommend?user_id=ann&release=r9", None, "release"),
-        ("GET", "/recommend?user_id=ann&categories=drama", None, "categories"),
+        ("POST", "/watches", {"watches": [{"event_id": " ", "user_id": "u", "item_id": "i"}]}, "watches.0.event_id"),
+        ("GET", "/recommend?user_id=%20%20", None, "user_id"),
         ("GET", "/recommend?user_id=ann&uploaded_after=2026-01-01T00:00:00Z", None, "uploaded_after"),
         ("GET", "/recommend?user_id=ann&uploaded_after=2026-01-01T00:00:00", None, "uploaded_after"),
         ("GET", "/recommend?user_id=ann&k=999&offset=2", None, "offset"),
@@ -171,13 +175,52 @@ def test_refused(client: Client, method: str, path: str, body: Any, parameter: s
     assert response.json()["errors"][0]["parameter"] == parameter
 
 
+@pytest.mark.parametrize(("parameter", "value"), [("release", "r9"), ("categories", "drama")])
+def test_names_of_nothing(client: Client, parameter: str, value: str) -> None:
+    for response in (
+        client.get("/recommend", params={"user_id": "ann", parameter: value}),
+        client.post("/recommend", json={parameter: value if parameter == "release" else [value]}),
+    ):
+        assert (response.status_code, response.json()["errors"][0]["parameter"]) == (404, parameter)
+
+
+def test_slashes_in_ids_are_sent_as_such(client: Client) -> None:
+    assert client.get("/users/a%2Fb/history").json()["user_id"] == "a/b"
+    assert client.get("/users/a%252Fb%2fhistory/history").json()["user_id"] == "a%2Fb/history"
+    for method, path, status in [
+        ("DELETE", "/users/a/b", 404),
+        ("DELETE", "/users/a%2Fb/c", 404),
+        ("DELETE", "/users/a/history", 405),
+        ("GET", "/users/a%2Fhistory", 405),
+        ("GET", "/users/a%2Fb/history/", 404),
+    ]:
+        response = client.request(method, path)
+        assert response.status_code == status
+        assert path in response.json()["detail"]
+
+
+def test_methods_of_a_path_are_those_of_all_its_routes(client: Client) -> None:
+    response = client.put("/recommend")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+
+
 def test_no_json(client: Client) -> None:
     response = client.post("/watches", content=b"{", headers={"content-type": "application/json"})
     assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "body")
 
 
 def test_times_that_no_log_can_have(client: Client) -> None:
-    for when in ("6000-01-01T00:00:00Z", "2026-01-01T00:00:00", 1e300, "soon", int(time.time()) + 100_000):
+    tomorrow = int(time.time()) + 100_000
+    for when in (
+        "6000-01-01T00:00:00Z",
+        "2026-01-01T00:00:00",
+        1e300,
+        1_790_000_000_000,
+        "300",
+        True,
+        "soon",
+        tomorrow,
+    ):
         watch = {"event_id": "e1", "user_id": "ann", "item_id": "i7", "time": when}
         response = client.post("/watches", json={"watches": [watch]})
         assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "watches.0.time")

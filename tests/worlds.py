@@ -67,18 +67,20 @@ def mean_world(
     history: int = 50,
     decay: float | None = None,
     similarity: str = "dot",
+    ids: Sequence[str] | None = None,
 ) -> Export:
     """An export without a network: a user's vector is the mean of the vectors of the last watches.
 
     Args:
-        item_vectors: [items + 1, dim]; ids are `i1` and so on.
+        item_vectors: [items + 1, dim].
         watches: (item number, time) in time order, by user id.
         history: how many of the last watches count.
         decay: how much a watch weighs against the one after it; None weighs all alike.
+        ids: [items] of items; None is `i1` and so on.
     """
     rows = [[item for item, _ in own] for own in watches.values()]
     log = NoLog(
-        items=Vocabulary([f"i{n}" for n in range(1, len(item_vectors))]),
+        items=Vocabulary(ids or [f"i{n}" for n in range(1, len(item_vectors))]),
         users=Vocabulary(watches),
         histories=Histories.of(rows, [[time for _, time in own] for own in watches.values()]),
         user_table=empty_table(USER_SCHEMA, len(watches)),

@@ -46,14 +46,14 @@ def kinds(items: int, dim: int, spaces: tuple[Space, ...] = SPACES) -> Iterator[
                 yield from (Kind(f"IVF{lists},{code}", space) for code in (*codes, *rest))
 
 
-def compare(vectors: Vectors, targets: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Measure the whole grid and our choice, print both; returns the rows."""
+def compare(vectors: Vectors, targets: tuple[float, ...], only: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Measure the whole grid, or kinds whose names begin like `only`, and our choice, print both; returns the rows."""
     item_vectors = np.load(vectors.folder / "vectors.npy")
     sample = Sample.of(np.load(vectors.folder / "judged.npy"), item_vectors, K)
     known = np.load(vectors.folder / "known.npy")
     choices = {target: tuned(item_vectors, known, target) for target in targets}
     fastest: dict[float, list[tuple[float, FaissIndex]]] = {target: [] for target in targets}
-    for built in _all(item_vectors, vectors):
+    for built in _all(item_vectors, vectors, only):
         for target in targets:
             slow = _SLOW * (fastest[target][0][0] if fastest[target] else np.inf)
             enough = _enough(built, sample, target, choices[target], slow)
@@ -62,12 +62,14 @@ def compare(vectors: Vectors, targets: tuple[float, ...]) -> list[dict[str, Any]
     return [_row(vectors, target, choices[target], fastest[target], sample) for target in targets]
 
 
-def _all(item_vectors: Float32, vectors: Vectors) -> Iterator[FaissIndex]:
+def _all(item_vectors: Float32, vectors: Vectors, only: tuple[str, ...]) -> Iterator[FaissIndex]:
     numbers = trained_numbers(item_vectors)
     trained, shared, centres = item_vectors[numbers], (0, ""), None
     norms = lengths(trained)
     spaces = SPACES if norms.max() > _EQUAL * norms.min() else SPACES[:1]
     for kind in kinds(vectors.items, vectors.dim, spaces):
+        if only and not kind.factory.startswith(only):
+            continue
         start = time.monotonic()
         if kind.lists and shared != (kind.lists, kind.space):
             shared, centres = (kind.lists, kind.space), centroids(trained, kind)

@@ -1,10 +1,24 @@
 """What may be asked: query parameters and bodies. Whatever is unknown, too long or of another kind is refused."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from time import time as now
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from watchnext.config import Closed
 
@@ -12,58 +26,88 @@ ID_BYTES = 256
 MOST_ITEMS = 1000
 """Ids of items that one request may name, and watches that one may bring."""
 MOST_SEARCHES = 100
-LATEST = 10**11
-"""Seconds; times are nearer to 1970 than this, the year 5138."""
+EARLIEST, LATEST = -62_135_596_800, 95_617_584_000
+"""Times are of the years 1 to 4999: what `watchnext ingest` would not take for milliseconds."""
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 AHEAD = 86_400
 """Seconds that a clock may be ahead of ours, as in `watchnext ingest`."""
 
 
-def _short(text: str) -> str:
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > ID_BYTES:
-        raise ValueError(f"Should have at most {ID_BYTES} bytes in UTF-8, not {size}")
-    return text
-
-
-def _unicode(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("Should be Unicode text, without lone surrogates") from None
-    return text
-
-
-def _not_blank(text: str) -> str:
+def _id(text: str) -> str:
+    if not text.isascii():
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError("Should be Unicode text, without lone surrogates") from None
+        if size > ID_BYTES:
+            raise ValueError(f"Should have at most {ID_BYTES} bytes in UTF-8, not {size}")
     if not text.strip(" "):
         raise ValueError("Should be more than spaces")
     return text
 
 
+def _moment(value: object) -> object:
+    """Seconds since 1970 as a time; all else as it is, but for digits as text, of which pydantic guesses the unit."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        raise ValueError("Should be a date and time with its zone, or a number")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if not EARLIEST <= value < LATEST:
+        raise ValueError("Should be seconds since 1970, of the years 1 to 4999")
+    return datetime.fromtimestamp(value, UTC)
+
+
 def _in_range(time: datetime) -> datetime:
-    if not -LATEST < time.timestamp() < LATEST:
-        raise ValueError("Should be before the year 5138")
+    if not EARLIEST <= time.timestamp() < LATEST:
+        raise ValueError("Should be of the years 1 to 4999")
     return time
+
+
+class _MoreThanSpaces:
+    """Says so in the description."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), "pattern": "[^ ]"}
 
 
 Id = Annotated[
     str,
     StringConstraints(min_length=1, max_length=ID_BYTES),
-    AfterValidator(_unicode),
-    AfterValidator(_short),
-    AfterValidator(_not_blank),
+    AfterValidator(_id),
+    _MoreThanSpaces(),
 ]
 Name = Id
 """Of a category, a country, a device or a release."""
 Time = Annotated[
     AwareDatetime,
+    BeforeValidator(_moment),
     AfterValidator(_in_range),
-    Field(description="A date and time with its zone, 2026-01-31T12:00:00Z; or seconds or milliseconds since 1970."),
+    WithJsonSchema(
+        {
+            "description": "A date and time with its zone, 2026-01-31T12:00:00Z, or seconds since 1970.",
+            "anyOf": [
+                {"type": "string", "format": "date-time", "pattern": "^[0-4]"},
+                {"type": "number", "minimum": EARLIEST, "exclusiveMaximum": LATEST},
+            ],
+        }
+    ),
 ]
 
 
 def seconds(time: datetime) -> int:
     """Seconds since 1970, without their fraction."""
     return int(time.timestamp())
+
+
+def _number(value: object) -> object:
+    """Of a body: unlike in a query, text is no number."""
+    if isinstance(value, bool | str):
+        raise ValueError("Should be a number")
+    return value
+
+
+Age = Annotated[float, Field(ge=0, le=200, allow_inf_nan=False), BeforeValidator(_number)]
+Fraction = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 
 
 class Wanted(Closed):
@@ -97,6 +141,11 @@ class RecommendQuery(Wanted):
     device: Name | None = Field(None, examples=["phone"])
     """What the user watches on; else what the users table says."""
 
+    @field_validator("uploaded_after", "uploaded_before", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
 
 class PastWatch(Closed):
     """One watch of somebody nobody knows."""
@@ -114,11 +163,11 @@ class Context(Closed):
     """As in the users table."""
     device: Name | None = None
     """As in the users table."""
-    age: float | None = Field(None, ge=0, le=200, allow_inf_nan=False)
+    age: Age | None = None
     """Years."""
     gender: Literal["f", "female", "m", "male"] | None = None
     """As in the users table."""
-    logged_in: bool | None = None
+    logged_in: StrictBool | None = None
     """Whether the user is logged in."""
 
 
@@ -143,6 +192,10 @@ class RecommendRequest(Wanted):
     """Searches, the oldest first; read by models that were trained with searches."""
     context: Context = Context()
     """What else is known."""
+    explain: StrictBool = False
+    """Whether to say which watched items a candidate is near."""
+
+    _numbers = field_validator("k", "offset", mode="before")(_number)
 
 
 class NewWatch(Closed):
@@ -156,7 +209,7 @@ class NewWatch(Closed):
     """What was watched; an item that no release knows yet counts from the first that does."""
     time: Time | None = None
     """When; left out, it is the moment of arrival."""
-    fraction: float | None = Field(None, ge=0, allow_inf_nan=False)
+    fraction: Fraction | None = None
     """Which share of the video was watched; above 1 where parts were watched twice."""
 
     @field_validator("time")

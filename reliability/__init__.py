@@ -1,0 +1,1 @@
+"""What must hold when things go wrong: scripts that break a real server and look at what is left."""
