@@ -1,8 +1,8 @@
-"""One request a turn of the event loop, or a few, and no standing queues: what keeps a server quick that is asked too much.
+"""A few requests a turn of the event loop, and no standing queues: what keeps a server quick that is asked too much.
 
 An answer is computed without a pause, and all that comes in meanwhile waits. If all requests that are ready were
 answered before the loop turns, others would be neither counted nor refused for that long, and new connections not
-accepted: uvloop accepts one a turn. So a request waits for a turn of its own, and between two turns the loop looks at
+accepted: uvloop accepts one a turn. So requests wait for turns that few share, and between two turns the loop looks at
 all sockets.
 
 A queue that comes with a burst and goes is good; one that stands only makes everybody wait (Nichols and Jacobson,
