@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -185,13 +185,13 @@ def told(memory: dict[int, Memory]) -> dict[str, Any]:
     }
 
 
-def ours(store: ReleaseStore, fresh: Path, workers: int = 1) -> Any:
+def ours(store: ReleaseStore, fresh: Path, workers: int = 1) -> AbstractContextManager[Server]:
     """Our server, as `watchnext serve` starts it, without keys."""
     more = ("--without-keys", "--fresh", str(fresh), "--workers", str(workers))
     return started(("watchnext", "serve", str(store.root), "--port", "0", "--json", *more), "/healthz/ready")
 
 
-def other(what: str, store: ReleaseStore, workers: int = 1) -> Any:
+def other(what: str, store: ReleaseStore, workers: int = 1) -> AbstractContextManager[Server]:
     """One of the servers of `benchmarks._serving.apps`."""
     command = ("benchmarks._serving.apps", what, str(store.root), "--workers", str(workers))
     return started(command, "/recommend?user_id=user-1")

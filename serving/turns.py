@@ -2,8 +2,8 @@
 
 An answer is computed without a pause, and all that comes in meanwhile waits. If all requests that are ready were
 answered before the loop turns, others would be neither counted nor refused for that long, and new connections not
-accepted: uvloop accepts one a turn. So requests wait for turns that few share, and between two turns the loop looks at
-all sockets.
+accepted: uvloop accepts one a turn. So requests wait for turns that few share, and between two turns the loop looks
+at all sockets.
 
 A queue that comes with a burst and goes is good; one that stands only makes everybody wait (Nichols and Jacobson,
 "Controlling Queue Delay", 2012). So it may be long, unless it has not been empty for `STANDING` seconds.

@@ -112,7 +112,8 @@ class NaiveAnswer(BaseModel):
 def naive(settings: ServingSettings, flat: bool = False) -> ASGIApp:
     """Thirty lines: all in memory, more is asked for than wanted, and what was watched is dropped."""
     recommender = _opened(settings)
-    export, ours = recommender.export, recommender.index
+    export = recommender.export
+    ours: Any = recommender.index
     vectors, histories = np.array(export.user_vectors), export.histories
     item_ids, titles = ["", *export.items.all_ids()], export.catalogue.table.column("title").to_pylist()
     rows = {user: number for number, user in enumerate(export.users.all_ids(), 1)}

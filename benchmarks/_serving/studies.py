@@ -83,7 +83,7 @@ def _pydantic(recommender: Recommender, found: Found) -> bytes:
         variant="current",
         source=found.sources[0][0],
         degraded=False,
-        candidates=_dicts(recommender, found),  # type: ignore[arg-type]
+        candidates=_dicts(recommender, found),
     )
     return answer.model_dump_json().encode()
 
