@@ -43,7 +43,9 @@ def main() -> None:
     for source in sources(given):
         with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
             vectors = source(folder=Path(folder))
-            found = grid.compare(vectors, targets(given), tuple(given.only or ())) if given.grid else race(vectors, given)
+            found = (
+                grid.compare(vectors, targets(given), tuple(given.only or ())) if given.grid else race(vectors, given)
+            )
             tables.append({"vectors": vectors.name, "items": vectors.items, "dim": vectors.dim, "results": found})
     print(json.dumps(tables))
 
@@ -54,7 +56,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--export", type=Path, action="append", default=[], help="a folder of `watchnext train`")
     parser.add_argument("--synthetic", type=int, action="append", default=[], help="so many made-up items")
     parser.add_argument("--grid", action="store_true", help="our choice beside all of our kinds, instead of others'")
-    parser.add_argument("--only", action="append", help="contestants, or kinds of the grid, whose name begins like this")
+    parser.add_argument(
+        "--only", action="append", help="contestants, or kinds of the grid, whose name begins like this"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=float, help="the most that our index may take, vectors not counted")
     parser.add_argument("--memory", type=float, default=16, help="GiB that all may take together")

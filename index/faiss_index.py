@@ -31,7 +31,7 @@ SPARE = 32
 _faiss: Any = faiss
 MOST_EF = 2048
 """No graph is searched with more effort."""
-_SINGLE = 8
+_SINGLE = 16
 """Up to so many queries are searched in the calling thread alone: a server's parallelism is its requests."""
 _NONE = np.zeros(0, np.int32)
 _NEARLY_ALL = 0.9

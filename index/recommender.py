@@ -1,5 +1,6 @@
 """From whoever asks to recommended items, on one opened release. Knows nothing of HTTP."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -115,14 +116,30 @@ class Recommender:
             k: at least 1.
             allowed: [items + 1] which items may be found, from `allowed`.
         """
-        numbers, scores, sources = _NO_NUMBERS, _NO_SCORES, list[tuple[Source, int]]()
-        if asker.vector is not None:
-            found, best = self.index.search(asker.vector[None], k, [asker.watched], allowed)
-            left = int(np.count_nonzero(best[0]))
-            numbers, scores, sources = best[0, :left], found[0, :left], [(asker.source, left)]
-            if left == k:
-                return Found(numbers, scores, sources)
-        elif (there := self.countries.popular.get(asker.country or "")) is not None:
+        return self.answers([asker], k, allowed)[0]
+
+    def answers(self, askers: Sequence[Asker], k: int, allowed: Bool | None = None) -> list[Found]:
+        """The same for several who ask, by one search."""
+        known = [asker for asker in askers if asker.vector is not None]
+        near: Iterator[Found] = iter(())
+        if known:
+            queries = np.array([asker.vector for asker in known], np.float32)
+            scores, numbers = self.index.search(queries, k, [asker.watched for asker in known], allowed)
+            near = iter(map(_near, known, numbers, scores))
+        return [
+            self._filled(
+                asker, Found(_NO_NUMBERS, _NO_SCORES, []) if asker.vector is None else next(near), k, allowed
+            )
+            for asker in askers
+        ]
+
+    def _filled(self, asker: Asker, near: Found, k: int, allowed: Bool | None) -> Found:
+        """What is near, and after it what is popular."""
+        numbers, scores, sources = near
+        if len(numbers) == k:
+            return near
+        there = None if asker.vector is not None else self.countries.popular.get(asker.country or "")
+        if there is not None:
             left_over = ~np.isin(there.numbers, asker.watched)
             kept = np.flatnonzero(left_over if allowed is None else left_over & allowed[there.numbers])[:k]
             numbers, scores, sources = there.numbers[kept], there.shares[kept], [("popular_in_country", len(kept))]
@@ -150,6 +167,14 @@ class Recommender:
             return denied.allowed
         mask[denied.numbers] = False
         return mask
+
+
+def _near(asker: Asker, numbers: Int32, scores: Float32) -> Found:
+    """What was found for an asker with a vector: [k] with 0 at the end where there are fewer."""
+    if not numbers.item(-1):
+        left = int(np.count_nonzero(numbers))
+        numbers, scores = numbers[:left], scores[:left]
+    return Found(numbers, scores, [(asker.source, len(numbers))])
 
 
 def open_release(path: Path, verify: bool = True) -> Recommender:

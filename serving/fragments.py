@@ -55,7 +55,7 @@ class Fragments:
         if self._kept > KEPT:
             self._starts, self._kept = self._nothing(), 0
         starts = self._starts
-        new = np.unique(numbers[np.equal(starts.take(numbers), None)])
+        new = np.unique(numbers[[start is None for start in starts.take(numbers).tolist()]])
         for candidate in candidates(self._export, new, np.zeros(len(new), np.float32)):
             about = orjson.dumps({"item_id": candidate.id, "title": candidate.title})
             starts[candidate.number] = b'%b,"score":' % about[:-1]

@@ -32,6 +32,8 @@ _OPEN = frozenset({"/healthz/live", "/healthz/ready"})
 """Paths that are answered to anybody at any time, and not told of: whoever restarts servers asks them."""
 STANDING_SHARE = 4
 """One in so many of `waiting` may wait in a queue that does not go within a moment."""
+TOGETHER = 4
+"""Requests that get the same turn of the event loop, and so one search (`serving.together`)."""
 _OVERLOAD, _DEADLINE, _RATE, _KEY = map(REFUSALS.index, ("overload", "deadline", "rate_limit", "key"))
 
 
@@ -59,7 +61,7 @@ class Front:
         self._app, self._recommending, self._query = app, recommending, QueryReader(query)
         self._gate, self._observer = gate, observer
         self._waiting, self._deadline = settings.waiting, settings.deadline_seconds
-        self._under_way, self._turns = 0, Turns(max(1, settings.waiting // STANDING_SHARE))
+        self._under_way, self._turns = 0, Turns(max(1, settings.waiting // STANDING_SHARE), each=TOGETHER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; pass on what is none."""

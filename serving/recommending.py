@@ -21,13 +21,14 @@ from serving.opened import Opened
 from serving.problems import NotFoundError, WrongError
 from serving.releases import OVERRIDE, Live, LiveReleases, Part
 from serving.settings import ServingSettings
+from serving.together import Searched, Together
 from watchnext.api.problems import ParameterError
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, seconds
 from watchnext.errors import StoreUnavailableError, UsageError
 from watchnext.features import UserContext
 
 _THREADS = 4
-"""That filtered and explained answers are made in, which take milliseconds; all others are made at once."""
+"""That filtered and explained answers are made in, which take milliseconds; others are searched for together."""
 
 
 class Made(NamedTuple):
@@ -59,6 +60,7 @@ class Recommending:
         self._max_k, self._deadline = settings.max_k, settings.deadline_seconds
         self._shadow_every, self._since_shadow = settings.shadow_every, 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="filtered")
+        self._together = Together()
 
     def close(self) -> None:
         """End the threads."""
@@ -126,7 +128,8 @@ class Recommending:
                 loop = asyncio.get_running_loop()
                 made = await loop.run_in_executor(self._threads, _made, opened, asker, asked, facts)
         else:
-            made = _made(opened, asker, asked, facts)
+            searched = await self._together.search(opened.recommender, asker, asked.k + asked.offset)
+            made = _written(opened, asker, asked, facts, searched)
         self._check(live.shadow, part, asker, asked, made, who)
         return made.body
 
@@ -166,13 +169,19 @@ def _ids(opened: Opened, asker: Asker, asked: Wanted) -> list[str]:
 
 
 def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> Made:
-    """The JSON of a `RecommendAnswer`."""
+    """An answer that is searched for alone."""
     start = perf_counter()
     allowed = _allowed(opened, asked)
     filtered = perf_counter()
     found = opened.recommender.answer(asker, asked.k + asked.offset, allowed)
+    searched = Searched(found, allowed, filtered - start, perf_counter() - filtered)
+    return _written(opened, asker, asked, facts, searched)
+
+
+def _written(opened: Opened, asker: Asker, asked: Wanted, facts: Facts, searched: Searched) -> Made:
+    """The JSON of a `RecommendAnswer`."""
+    found, facts.filter, facts.search = searched.found, searched.filter, searched.search
     page = _page(found, asked.offset) if asked.offset else found
-    facts.filter, facts.search = filtered - start, perf_counter() - filtered
     facts.source = found.sources[0][0] if found.sources else asker.source
     if asker.vector is not None and opened.reference is not None and len(found.scores) and not is_filtered(asked):
         facts.decile = opened.reference.bin(found.scores.item(0))
@@ -185,7 +194,7 @@ def _made(opened: Opened, asker: Asker, asked: Wanted, facts: Facts) -> Made:
         b"true" if facts.degraded else b"false",
         candidates,
     )
-    return Made(body, found, allowed)
+    return Made(body, found, searched.allowed)
 
 
 def _allowed(opened: Opened, asked: Wanted) -> Bool | None:

@@ -1,9 +1,9 @@
-"""One request a turn of the event loop, and no standing queues: what keeps a server quick that is asked too much.
+"""A few requests a turn of the event loop, and no standing queues: what keeps a server quick that is asked too much.
 
 An answer is computed without a pause, and all that comes in meanwhile waits. If all requests that are ready were
 answered before the loop turns, others would be neither counted nor refused for that long, and new connections not
-accepted: uvloop accepts one a turn. So a request waits for a turn of its own, and between two turns the loop looks at
-all sockets.
+accepted: uvloop accepts one a turn. So requests wait for turns that few share, and between two turns the loop looks
+at all sockets.
 
 A queue that comes with a burst and goes is good; one that stands only makes everybody wait (Nichols and Jacobson,
 "Controlling Queue Delay", 2012). So it may be long, unless it has not been empty for `STANDING` seconds.
@@ -25,10 +25,11 @@ class Turns:
     Args:
         steady: requests that may wait in a queue that stands: their time to wait is that of as many answers.
         standing: seconds, see above.
+        each: requests that get the same turn of the loop, where so many wait.
     """
 
-    def __init__(self, steady: int, standing: float = STANDING) -> None:
-        self._standing, self._steady = standing, steady
+    def __init__(self, steady: int, standing: float = STANDING, each: int = 1) -> None:
+        self._standing, self._steady, self._each = standing, steady, each
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._turning = False
         self._since, self._refused = 0.0, 0
@@ -54,7 +55,7 @@ class Turns:
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         refused, self._refused = self._refused, 0
-        left = 1 + refused // REFUSED_FOR_ONE
+        left = self._each + refused // REFUSED_FOR_ONE
         while self._waiting and left:
             future = self._waiting.popleft()
             if not future.done():  # else whoever waited has gone

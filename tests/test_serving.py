@@ -116,7 +116,7 @@ def test_failure_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     app = create_app(settings(tmp_path / "releases"))
     with running(app) as client:
         wait_ready(client)
-        monkeypatch.setattr("index.recommender.Recommender.answer", broken)
+        monkeypatch.setattr("index.recommender.Recommender.answers", broken)
         response = client.get("/recommend?user_id=u1")
     is_problem(response, 500)
     assert "secret" not in response.text

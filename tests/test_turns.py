@@ -1,6 +1,7 @@
 """One request a turn of the event loop, and which of a queue are refused."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -102,5 +103,27 @@ def test_who_has_gone_takes_no_turn() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert await turns.mine(0.0)
+
+    in_loop(work)
+
+
+@given(st.integers(1, 30), st.integers(1, 5))
+def test_some_may_share_a_turn_in_their_order(requests: int, each: int) -> None:
+    async def work() -> None:
+        turns, seen, ticks = Turns(100, each=each), list[tuple[int, int]](), 0
+
+        async def ask(number: int) -> None:
+            assert await turns.mine(0.0)
+            seen.append((number, ticks))
+
+        asking = [asyncio.create_task(ask(number)) for number in range(requests)]
+        while not all(task.done() for task in asking):
+            await asyncio.sleep(0)
+            ticks += 1
+        assert [number for number, _ in seen] == list(range(requests))
+        sizes = list(Counter(tick for _, tick in seen).values())
+        assert sizes[0] == 1, "the first that comes waits for nobody"
+        assert sizes[1:-1] == [each] * len(sizes[1:-1])
+        assert sizes[-1] <= each
 
     in_loop(work)

@@ -34,7 +34,7 @@ from serving.fragments import Fragments
 from serving.logs import Logs
 from serving.run import uvicorn_options
 from serving.settings import ServingSettings
-from watchnext.features import Float32
+from serving.together import Together
 from watchnext.release import ReleaseStore
 
 THREADS = 2
@@ -61,7 +61,7 @@ def main() -> None:
         for _ in range(asked.workers - 1):
             if not os.fork():
                 break
-        options = uvicorn_options(settings) | {"loop": asked.loop}
+        options = uvicorn_options(settings) | {"loop": asked.loop, "interface": "asgi3"}
         if asked.http != "ours":
             options["http"] = asked.http
         uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
@@ -112,7 +112,8 @@ class NaiveAnswer(BaseModel):
 def naive(settings: ServingSettings, flat: bool = False) -> ASGIApp:
     """Thirty lines: all in memory, more is asked for than wanted, and what was watched is dropped."""
     recommender = _opened(settings)
-    export, ours = recommender.export, recommender.index
+    export = recommender.export
+    ours: Any = recommender.index
     vectors, histories = np.array(export.user_vectors), export.histories
     item_ids, titles = ["", *export.items.all_ids()], export.catalogue.table.column("title").to_pylist()
     rows = {user: number for number, user in enumerate(export.users.all_ids(), 1)}
@@ -163,24 +164,11 @@ def in_threads(settings: ServingSettings) -> ASGIApp:
 
 def in_batches(settings: ServingSettings) -> ASGIApp:
     """One search for all requests that the event loop has read in one turn."""
-    waiting: list[tuple[int, asyncio.Future[bytes]]] = []
-
-    def search(recommender: Recommender, fragments: Fragments) -> None:
-        batch = waiting.copy()
-        waiting.clear()
-        askers = [recommender.askers.stored(user) for user, _ in batch]
-        queries: Float32 = np.array([asker.vector for asker in askers], np.float32)
-        found = recommender.index.search(queries, K, [asker.watched for asker in askers])
-        for scores, numbers, (_, future) in zip(*found, batch, strict=True):
-            future.set_result(fragments.array(numbers, scores, [("stored", K)]))
+    together = Together()
 
     async def way(recommender: Recommender, fragments: Fragments, user: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
-        waiting.append((user, future))
-        if len(waiting) == 1:
-            loop.call_soon(search, recommender, fragments)
-        return await future
+        searched = await together.search(recommender, recommender.askers.stored(user), K)
+        return fragments.array(*searched.found)
 
     return _minimal(settings, way)
 

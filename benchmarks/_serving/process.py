@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from benchmarks._serving.load import ask
 
 _ENDS_WITHIN = 20
+_READY_WITHIN = 120
 
 
 class Memory(NamedTuple):
@@ -68,7 +70,7 @@ def started(command: Sequence[str], ready: str) -> Iterator[Server]:
     whole = [sys.executable, "-m", *command]
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True) as process,
     ):
         try:
             line = next(iter(process.stdout or ()), "")
@@ -77,16 +79,17 @@ def started(command: Sequence[str], ready: str) -> Iterator[Server]:
                 errors.seek(0)
                 raise RuntimeError(f"{' '.join(command)} ended with exit code {code}: {errors.read()[-1000:]}")
             port = int(json.loads(line)["address"].rpartition(":")[2])
-            while ask(port, ready)[0] != 200:
+            while (answer := ask(port, ready))[0] != 200:
                 time.sleep(0.005)
-                if process.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+                if process.poll() is not None or time.perf_counter() > begin + _READY_WITHIN:
+                    raise RuntimeError(f"{' '.join(command)} is not ready: exit code {process.poll()}, {answer}")
             yield Server(process.pid, port, time.perf_counter() - begin)
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGTERM)  # also those that it has forked
                 process.wait(_ENDS_WITHIN)
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _tree(pid: int) -> list[int]:

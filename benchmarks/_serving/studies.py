@@ -48,7 +48,7 @@ def study(store: ReleaseStore, recommender: Recommender, users: Int64, rounds: i
     for name, each in costs.items():
         cost = middle(each)
         figures[name] = cost._asdict()
-        print(f"{name:36}{cost.cpu:8.0f} CPU µs a request{cost.rate:10,.0f} a second")
+        print(f"{name:36}{cost.cpu:8.0f} CPU µs a request{cost.rate:10,.0f} a second", flush=True)
     for name, microseconds in encoders(recommender, users).items():
         figures[name] = microseconds
         print(f"{name:36}{microseconds:8.1f} CPU µs an answer")
@@ -83,14 +83,14 @@ def _pydantic(recommender: Recommender, found: Found) -> bytes:
         variant="current",
         source=found.sources[0][0],
         degraded=False,
-        candidates=_dicts(recommender, found),  # type: ignore[arg-type]
+        candidates=_dicts(recommender, found),
     )
     return answer.model_dump_json().encode()
 
 
-def _microseconds(write: Callable[[Found], bytes], found: list[Found]) -> float:
+def _microseconds(write: Callable[[Found], bytes], found: list[Found], rounds: int = 5) -> float:
     times = []
-    for _ in range(5):
+    for _ in range(rounds):
         start = time.thread_time()
         for one in found:
             write(one)
