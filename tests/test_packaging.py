@@ -109,7 +109,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
 def test_make_alone_lists_every_target() -> None:
     defined = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     listed = re.findall(r"^  make ([a-z]+) +\S", make().stdout, re.MULTILINE)
-    assert set(listed) == {"help", "demo", "train", "serve", "test", "lint", "bench", "lock", "clean"}
+    assert set(listed) == {"help", "demo", "train", "serve", "test", "lint", "bench", "break", "lock", "clean"}
     assert sorted(listed) == sorted(defined)
 
 

@@ -47,7 +47,7 @@ def kinds(items: int, dim: int, spaces: tuple[Space, ...] = SPACES) -> Iterator[
 
 
 def compare(vectors: Vectors, targets: tuple[float, ...], only: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Measure the whole grid, or kinds whose names begin like `only`, and our choice, print both; returns the rows."""
+    """Measure the grid, or what of it begins like `only`, and our choice, print both; returns the rows."""
     item_vectors = np.load(vectors.folder / "vectors.npy")
     sample = Sample.of(np.load(vectors.folder / "judged.npy"), item_vectors, K)
     known = np.load(vectors.folder / "known.npy")
