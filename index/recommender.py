@@ -18,7 +18,7 @@ from index.popular import MostWatched
 from watchnext.api.answers import Source
 from watchnext.denied import DenyList
 from watchnext.errors import UsageError
-from watchnext.export import Export
+from watchnext.export import OPTIMIZER, Export
 from watchnext.features import Float32
 from watchnext.histories import Int32
 from watchnext.release import EXPORT, INDEX, ReleaseManifest
@@ -36,6 +36,8 @@ class Recommendation:
     release: str
 
 
+_UNREAD = (f"{EXPORT}/{OPTIMIZER}",)
+"""Files of a release that only training reads; this one may be a quarter of all."""
 _NO_NUMBERS, _NO_SCORES = np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
@@ -182,14 +184,14 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
 
     Args:
         path: the release's folder.
-        verify: compare all checksums first.
+        verify: compare the checksums of all that is read first.
 
     What the store's deny list names is not recommended. Raises UsageError where there is no release, CorruptError
     where a file is not what a manifest says and where the deny list cannot be read.
     """
     manifest = ReleaseManifest.read(path)
     if verify:
-        manifest.verify(path)
+        manifest.verify(path, _UNREAD)
     export = Export.open(path / EXPORT, verify=False)
     index, filters = (
         open_index(path / INDEX, export.item_vectors, verify=False),

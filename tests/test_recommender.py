@@ -140,3 +140,15 @@ def test_no_watches_at_all() -> None:
     world = replace(two_groups(), item_counts=np.zeros(201, np.int64))
     answer = recommender(world).recommend("nobody", 2)
     assert [(c.id, c.score) for c in answer.candidates] == [("i1", 0.0), ("i2", 0.0)]
+
+
+@pytest.mark.parametrize(("name", "matters"), [("optimizer.safetensors", False), ("item_vectors.npy", True)])
+def test_only_files_that_are_read_must_be_whole(tmp_path: Path, name: str, matters: bool) -> None:
+    store, release = write_release(replace(two_groups(), optimizer={"m": np.zeros(3, np.float32)}), tmp_path)
+    file = store.path(release.name) / "export" / name
+    file.write_bytes(file.read_bytes()[:-1] + b"\7")
+    if matters:
+        with pytest.raises(CorruptError, match=name):
+            open_release(store.path(release.name))
+    else:
+        assert open_release(store.path(release.name)).recommend("u1", 1).candidates

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -107,8 +107,12 @@ class Manifest(BaseModel):
     def _format(cls) -> str:
         return str(cls.model_fields["format"].default)
 
-    def verify(self, folder: Path) -> None:
-        """Compare every file with its size, then its checksum. Raises CorruptError naming the first that differs."""
+    def verify(self, folder: Path, unread: Collection[str] = ()) -> None:
+        """Compare every file with its size, then its checksum. Raises CorruptError naming the first that differs.
+
+        Args:
+            unread: names of files that the caller does not read; their checksums are not computed.
+        """
         for name, entry in self.files.items():
             path = folder / name
             if not path.is_file():
@@ -121,9 +125,10 @@ class Manifest(BaseModel):
                     "Restore the file or write the folder again.",
                 )
         with ThreadPoolExecutor(_READ_AT_ONCE) as threads:  # hashlib holds no lock
-            found = threads.map(lambda name: sha256(folder / name), self.files)
-            for (name, entry), checksum in zip(self.files.items(), found, strict=True):
-                if checksum != entry.sha256:
+            read = [name for name in self.files if name not in unread]
+            found = threads.map(lambda name: sha256(folder / name), read)
+            for name, checksum in zip(read, found, strict=True):
+                if checksum != self.files[name].sha256:
                     raise CorruptError(
                         str(folder / name),
                         "another checksum than the manifest's",
