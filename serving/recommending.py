@@ -137,8 +137,9 @@ class Recommending:
         """Have an answer looked at closer, if it is its turn; see `serving.checks`."""
         checks, recommender, k = self._observer.checks, part.opened.recommender, asked.k + asked.offset
         if asker.vector is not None and checks.due():
-            near = made.found.numbers[: made.found.sources[0][1] if made.found.sources else 0]
-            checks.recall(part.slot, recommender, asker.vector, k, asker.watched, made.allowed, near)
+            near = sum(count for source, count in made.found.sources if source == asker.source)
+            found = made.found.numbers[:near]
+            checks.recall(part.slot, recommender, asker.vector, k, asker.watched, made.allowed, found)
         if shadow is None or shadow.opened is part.opened:
             return
         self._since_shadow = (self._since_shadow + 1) % self._shadow_every
