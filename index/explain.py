@@ -39,12 +39,13 @@ def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
     if not len(watched) or not len(numbers):
         return [[] for _ in numbers]
     similarities = _directions(export, numbers) @ _directions(export, watched).T  # [candidates, watched]
-    shares = None
+    shares, strength = None, similarities
     if is_linear(export):
-        by_watch = _shares(export, asker.recent, numbers)  # [candidates, watches]
-        shares = np.zeros(similarities.shape, np.float32)
-        np.add.at(shares.T, first, by_watch.T)
-    strongest = np.argsort(-(similarities if shares is None else shares), axis=1, kind="stable")[:, :REASONS]
+        by_watch, whole = _parts(export, asker.recent, numbers)
+        strength = np.zeros(similarities.shape, np.float32)
+        np.add.at(strength.T, first, by_watch.T)  # what speaks against a candidate is negative
+        shares = np.divide(strength, whole[:, None], out=np.zeros_like(strength), where=whole[:, None] != 0)
+    strongest = np.argsort(-strength, axis=1, kind="stable")[:, :REASONS]
     known, has = (np.any(export.item_vectors[n], axis=1) for n in (numbers, watched))
     reasons = []
     for row, best in enumerate(strongest.tolist()):
@@ -81,8 +82,11 @@ def _directions(export: Export, numbers: Int32) -> Float32:
     return directions
 
 
-def _shares(export: Export, recent: Int32, numbers: Int32) -> Float32:
-    """[candidates, watches] what each of the last watches adds to the score, as a share of it; 0 for a score of 0."""
+def _parts(export: Export, recent: Int32, numbers: Int32) -> tuple[Float32, Float32]:
+    """[candidates, watches] what each of the last watches adds to the score, and [candidates] the score.
+
+    Both up to the length of the user's vector.
+    """
     config, weights = export.manifest.model, export.weights
     by_lag = lag_weights(config, weights)[:, : len(recent)][:, ::-1]
     by_lag = by_lag / by_lag.sum(axis=1, keepdims=True)  # [parts, watches]
@@ -93,5 +97,4 @@ def _shares(export: Export, recent: Int32, numbers: Int32) -> Float32:
     items = np.asarray(export.item_vectors)[numbers]
     parts = items @ vectors.T
     whole = items @ (vectors.sum(axis=0) + weights["bias_out"])
-    shares: Float32 = np.divide(parts, whole[:, None], out=np.zeros_like(parts), where=whole[:, None] != 0)
-    return shares
+    return parts, whole

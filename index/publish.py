@@ -125,13 +125,10 @@ def free_name(store: ReleaseStore, name: str | None) -> str:
     if name is None:
         names = (stamp if n == 1 else f"{stamp}-{n}" for n in range(1, 1000))
         return next(free for free in names if not (store.root / free).exists())
-    if (
-        not name
-        or Path(name).name != name
-        or name.startswith(".")
-        or name in {CURRENT, CURRENT_VARIANT, DENIED, VARIANTS}
-        or any(c.isspace() for c in name)
-    ):
+    reserved = (CURRENT, CURRENT_VARIANT, DENIED, VARIANTS)
+    if name in reserved:
+        raise UsageError("--name", repr(name), f"That means something else here: give another, like {stamp}.")
+    if not name or Path(name).name != name or name.startswith(".") or any(c.isspace() for c in name):
         raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
     if (store.root / name).exists():
         raise UsageError(

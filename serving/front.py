@@ -80,6 +80,7 @@ class Front:
         try:
             await self._admitted(scope, receive, answer, facts, headers.get(b"authorization"))
         except Exception as error:
+            facts.key = facts.key or getattr(error, "key", None)
             await self._failed(error, answer)
         finally:
             self._under_way -= 1

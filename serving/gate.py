@@ -40,10 +40,10 @@ class Gate:
             raise KeyRefusedError(401, f"{what}: send the header Authorization: Bearer wn_....")
         scope = scope_of(method, path)
         if scope not in key.scopes:
-            raise KeyRefusedError(403, f"This needs a key of the scope {scope!r}; {key.id} has not.")
+            raise KeyRefusedError(403, f"This needs a key of the scope {scope!r}; {key.id} has not.", key.id)
         wait = self._limiter.take(key.id, key.rate, now)
         if wait:
-            raise TooManyError(wait)
+            raise TooManyError(wait, key.id)
         return key.id
 
 

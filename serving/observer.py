@@ -108,6 +108,7 @@ class Observer:
                 release=facts.release,
                 variant=facts.variant,
                 source=facts.source,
+                degraded=facts.degraded or None,
                 key=facts.key,
                 trace=trace,
             )

@@ -42,13 +42,13 @@ class QueryReader(Generic[Model]):
                 errors.append(_twice(name, value))
             else:
                 values[name] = value
+        try:
+            read = self._model.model_validate(values)
+        except ValidationError as error:
+            errors += [{**one, "loc": ("query", one["loc"][0])} for one in error.errors(include_url=False)]
         if errors:
             raise RequestValidationError(errors)
-        try:
-            return self._model.model_validate(values)
-        except ValidationError as error:
-            found = [{**one, "loc": ("query", one["loc"][0])} for one in error.errors(include_url=False)]
-            raise RequestValidationError(found) from None
+        return read
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -51,19 +51,19 @@ class BusyError(Exception):
 
 
 class KeyRefusedError(Exception):
-    """No key, an unknown one, or one that may not do this."""
+    """No key, an unknown one, or one that may not do this; `key` is its id where it is known."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, key: str | None = None) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status, self.key = status, key
 
 
 class TooManyError(Exception):
-    """A key asks more often than it may."""
+    """A key asks more often than it may; `key` is its id."""
 
-    def __init__(self, retry_seconds: float) -> None:
+    def __init__(self, retry_seconds: float, key: str) -> None:
         super().__init__("This key asks more often than it may. Wait, or have its rate raised: watchnext keys.")
-        self.retry_seconds = retry_seconds
+        self.retry_seconds, self.key = retry_seconds, key
 
 
 def problem(
@@ -143,9 +143,20 @@ def _invalid(error: RequestValidationError) -> Response:
             got=None if e["type"] == "missing" else str(e["input"])[:256],
             problem=e["msg"].removeprefix("Value error, "),
         )
-        for e in error.errors()
+        for e in _first_causes(error.errors())
     ]
     return problem(422, _told(errors), errors)
+
+
+def _first_causes(errors: Sequence[Any]) -> list[Any]:
+    """Errors without those of lists that are too short because of what is wrong with their elements."""
+    inside = [e["loc"] for e in errors]
+    return [
+        e
+        for e in errors
+        if e["type"] != "too_short"
+        or not any(len(loc) > len(e["loc"]) and loc[: len(e["loc"])] == e["loc"] for loc in inside)
+    ]
 
 
 def _name(error: Mapping[str, Any]) -> str:
@@ -178,7 +189,7 @@ async def _handle(request: Request, error: Exception) -> Response:
         if error.status_code == 405:
             headers = {"Allow": ", ".join(_methods(request))}
         details = {
-            404: f"Nothing is at {path}; the routes are listed at /docs.",
+            404: f"Nothing is at {path}" + ("; the routes are listed at /docs." if request.app.openapi_url else "."),
             405: f"{path} does not answer {request.method}; use {(headers or {}).get('Allow')}.",
         }
         detail = details.get(error.status_code, str(error.detail))

@@ -1,6 +1,7 @@
 """From what is asked to the bytes of an answer: variant, vector, filter, search, JSON. Knows requests, not HTTP."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, time
@@ -27,6 +28,7 @@ from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, sec
 from watchnext.errors import StoreUnavailableError, UsageError
 from watchnext.features import UserContext
 
+log = logging.getLogger(__name__)
 _THREADS = 4
 """That filtered and explained answers are made in, which take milliseconds; others are searched for together."""
 
@@ -61,6 +63,7 @@ class Recommending:
         self._shadow_every, self._since_shadow = settings.shadow_every, 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="filtered")
         self._together = Together()
+        self._degraded = False
 
     def close(self) -> None:
         """End the threads."""
@@ -113,10 +116,16 @@ class Recommending:
         if self._store is None:
             return NOTHING
         try:
-            return await self._store.of(user_id)
-        except StoreUnavailableError:
-            facts.degraded = True
+            fresh = await self._store.of(user_id)
+        except StoreUnavailableError as error:
+            if not self._degraded:
+                log.warning("Answers go on without fresh watches: %s", error)
+            self._degraded = facts.degraded = True
             return NOTHING
+        if self._degraded:
+            self._degraded = False
+            log.info("Fresh watches are there again.")
+        return fresh
 
     async def _answer(self, live: Live, part: Part, asker: Asker, asked: Wanted, facts: Facts, who: Who) -> bytes:
         opened = part.opened

@@ -1,5 +1,6 @@
 """Requests as spans of OpenTelemetry. Only `serving/tracing.py` imports this, where traces are asked for."""
 
+import threading
 import time
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,8 @@ from opentelemetry.util.types import AnyValue
 from watchnext import __version__
 
 _PATH = "/v1/traces"
+_PATIENCE = 1.0
+"""Seconds."""
 
 
 class Tracing:
@@ -83,8 +86,10 @@ class Tracing:
         return f"{span.get_span_context().trace_id:032x}"
 
     def stop(self) -> None:
-        """Send what is left, and end the thread."""
-        self._provider.shutdown()
+        """Send what is left, for `_PATIENCE` at most: a collector that is gone must not keep a server from ending."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(_PATIENCE)
 
 
 def exporting(endpoint: str | None) -> Tracing:

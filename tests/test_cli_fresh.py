@@ -103,3 +103,14 @@ def test_redis(tmp_path: Path) -> None:
         run("fresh", "erased", server.url, "--to", tmp_path / "erased.csv")
         assert (tmp_path / "erased.csv").read_text().splitlines() == ["user,time", "u1,50"]
         assert run_json("fresh", "prune", server.url, "--before", "1970-01-01T00:00:06")["watches"] == 4
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "suffix"), [("export", "b.csv", ".parquet"), ("erased", "e.parquet", ".csv")]
+)
+def test_names_of_another_kind_of_file_are_refused(
+    store: Path, tmp_path: Path, what: str, name: str, suffix: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--to.*Give a name that ends in {suffix}"):
+        run("fresh", what, store, "--to", tmp_path / name)
+    assert not (tmp_path / name).exists()

@@ -46,6 +46,14 @@ def test_shares_may_be_negative() -> None:
     assert shares(export(1, 2), 5) == pytest.approx({"i1": 2.0, "i2": -1.0})
 
 
+def test_what_speaks_for_a_candidate_comes_first_even_where_its_score_is_negative() -> None:
+    # u = ((0, 1) + (2, 0) + (0, 1)) / 3 = (2, 2) / 3 ... of item 6: (1, -2): u . v = -2/3; i1 adds 2/3, i2 -4/3
+    vectors = np.vstack([VECTORS, [[1, -2]]]).astype(np.float32)
+    made = mean_world(vectors, {"u": [(2, 0), (1, 1), (2, 2)]})
+    (reasons,) = explain(made, Askers(made).stored(1), np.array([6], np.int32))
+    assert [(reason.item_id, reason.share) for reason in reasons] == [("i1", -1.0), ("i2", 2.0)]
+
+
 def test_similarities_and_titles() -> None:
     made = export(1, 2, 4)
     (reasons,) = explain(made, Askers(made).stored(1), np.array([3], np.int32))

@@ -123,7 +123,7 @@ def test_manifest_says_what_was_built(tmp_path: Path) -> None:
     chosen = manifest.chosen()
     assert chosen is not None
     assert manifest.best_of_each_kind() == [chosen]
-    arrays = {"index.faiss", "numbers.npy", "fresh.npy", "withdrawn.npy"}
+    arrays = {"index.faiss", "numbers.npy", "fresh.npy", "withdrawn.npy", "popular.arrow"}
     assert {name for name in manifest.files if "/" not in name} == arrays
 
 

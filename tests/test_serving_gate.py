@@ -81,6 +81,22 @@ def test_rate(releases: Path, tmp_path: Path) -> None:
     assert found[-1].headers["retry-after"] == "1"
 
 
+@pytest.mark.usefixtures("logging_as_before")
+def test_lines_name_the_key_that_was_refused(releases: Path, tmp_path: Path) -> None:
+    id_, key = create_key(tmp_path / "keys.json", "reader", (Scope.READ,), 1.0)
+    headers = {"authorization": f"Bearer {key}"}
+    with (tmp_path / "log").open("wb") as file:
+        logs = Logs("json", file=file.fileno())
+        with running(create_app(with_keys(releases, tmp_path), logs)) as client:
+            wait_ready(client)
+            statuses = [client.get("/recommend?user_id=u1", headers=headers).status_code for _ in range(3)]
+            statuses += [client.delete("/users/u1", headers=headers).status_code, client.get("/releases").status_code]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
+    told = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
+    assert statuses == [200, 200, 429, 403, 401]
+    assert told == [(200, id_), (200, id_), (429, id_), (403, id_), (401, None)]
+
+
 def slow_app(releases: Path, go: threading.Event, begun: threading.Semaphore, **more: Any) -> Any:
     """An API with a route that takes until `go` is set."""
     app = create_app(settings(releases, **more))

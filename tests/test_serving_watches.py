@@ -204,6 +204,13 @@ def test_methods_of_a_path_are_those_of_all_its_routes(client: Client) -> None:
     assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
 
 
+def test_a_wrong_watch_is_one_error_and_all_wrong_parameters_are_told(client: Client) -> None:
+    refused = client.post("/watches", json={"watches": [{"user_id": "u", "item_id": "i1"}]}).json()
+    assert [error["parameter"] for error in refused["errors"]] == ["watches.0.event_id"]
+    refused = client.get("/recommend?user_id=ann&k=abc&foo=3").json()
+    assert [error["parameter"] for error in refused["errors"]] == ["foo", "k"]
+
+
 def test_no_json(client: Client) -> None:
     response = client.post("/watches", content=b"{", headers={"content-type": "application/json"})
     assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "body")

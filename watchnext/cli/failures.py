@@ -28,7 +28,7 @@ EXTRAS = {
         "uvloop",
     ),
     "redis": ("redis",),
-    "client": ("httpx",),
+    "client": ("httpx", "pydantic"),
     "train": ("duckdb", "faiss", "jinja2", "matplotlib", "scipy", "tensorflow", "threadpoolctl"),
     "baselines": ("gensim", "implicit"),
     "tune": ("optuna",),

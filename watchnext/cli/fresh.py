@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from watchnext.cli.console import Json, report
+from watchnext.errors import UsageError
 from watchnext.files import atomic_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def export(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_suffix(to, ".parquet")
     columns = {"user": pa.string(), "item": pa.string(), "time": pa.int64(), "fraction": pa.float64()}
     schema, rows = pa.schema(columns), 0
     with _opened(store) as opened, atomic_file(to) as file, pq.ParquetWriter(file, schema) as writer:
@@ -56,6 +58,7 @@ def erased(
     json_: Json = False,
 ) -> None:
     """Write all users that were ever erased, and when: user, time."""
+    _check_suffix(to, ".csv")
     users = 0
     with _opened(store) as opened, atomic_file(to) as file:
         text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
@@ -89,3 +92,9 @@ def _opened(store: str) -> "Iterator[Upkeep]":
         yield opened
     finally:
         opened.close()
+
+
+def _check_suffix(to: Path, suffix: str) -> None:
+    """Raise UsageError for a name of another kind of file, which `ingest` would take for one."""
+    if to.suffix.lower() != suffix:
+        raise UsageError("--to", to, f"Give a name that ends in {suffix}, which is what is written.")

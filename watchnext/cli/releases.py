@@ -83,6 +83,8 @@ def split(
 
     Running servers heed it in a moment. Without shares the split is shown.
     """
+    if "=" in folder.name and not folder.exists():
+        raise UsageError("folder", folder, "Name the folder of all releases first, then NAME=WEIGHT.")
     store = ReleaseStore(folder)
     store.current()
     if reset and (shares or shadow):

@@ -8,7 +8,7 @@ import typer
 
 from watchnext.cli.console import Json, err, report
 from watchnext.errors import UsageError
-from watchnext.release import ReleaseStore
+from watchnext.release import EXPORT, ReleaseStore
 
 NO_STORE = "none"
 
@@ -63,6 +63,8 @@ def serve(
     from serving.settings import ServingSettings
 
     if (releases / "manifest.json").exists():
+        if (releases / EXPORT).is_dir():
+            raise UsageError(str(releases), "a release", f"Give the folder of all releases: {releases.parent}.")
         raise UsageError(str(releases), "a folder of another kind", "Give a folder written by `watchnext publish`.")
     settings = ServingSettings.checked(
         {
