@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import median
 
 import numpy as np
@@ -23,7 +23,7 @@ def server(parts: Sequence[bytes], sleep: float = 0.0) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def talk(connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(ConnectionResetError):
             while connection.recv(1 << 16):
                 time.sleep(sleep)
                 for part in parts:

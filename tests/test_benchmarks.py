@@ -249,7 +249,9 @@ def test_processes_that_share_an_index_have_it_once(tmp_path: Path) -> None:
     assert size > 20_000 * index_memory.DIM * 4
     assert memory.processes == 2
     assert memory.private < size / index_memory.MIB / 2
-    assert memory.all < 3 * size / index_memory.MIB
+    assert (
+        memory.all < 3.5 * size / index_memory.MIB
+    )  # with vectors and index of its own, each would have twice the size
 
 
 def test_what_is_left_out_costs_and_finds(tmp_path: Path) -> None:

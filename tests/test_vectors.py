@@ -7,9 +7,8 @@ import pytest
 
 from corpus.corpus import Corpus
 from serving.app import create_app
-from serving.settings import ServingSettings
 from tests.commands import run, run_json
-from tests.servers import running, wait_ready
+from tests.servers import running, settings, wait_ready
 from tests.worlds import random_export, two_groups, write_release
 from watchnext.config import ModelConfig
 from watchnext.errors import CorruptError, UsageError
@@ -65,11 +64,13 @@ def test_read_for_a_corpus(work: Path) -> None:
 def test_read_serves(work: Path) -> None:
     run("vectors", "read", work / "v.txt", "--corpus", work / "c", "--to", work / "e", "--last", "2")
     publish(work)
-    with running(create_app(ServingSettings(releases=work / "r"))) as client:
+    with running(create_app(settings(work / "r"))) as client:
         wait_ready(client)
         answer = client.get("/recommend", params={"user_id": "bob", "k": 3}).json()
     assert answer["source"] == "stored"
-    assert [(c["item_id"], c["score"]) for c in answer["candidates"]] == [("a", 1.5), ("b", 0.5)]
+    near, popular = answer["candidates"][:2], answer["candidates"][2:]
+    assert [(c["item_id"], c["score"]) for c in near] == [("a", 1.5), ("b", 0.5)]
+    assert [(c["item_id"], c["source"]) for c in popular] == [("x", "popular")]  # it has no vector
     assert run_json("recommend", work / "r", "--user", "eve")["source"] == "popular"
 
 

@@ -12,9 +12,8 @@ from httpx import Client
 
 from evaluation.results import ResultStore
 from serving.app import create_app
-from serving.settings import ServingSettings
 from tests.commands import run, run_json
-from tests.servers import running, wait_ready
+from tests.servers import running, settings, wait_ready
 from watchnext.cli.cell import Job
 from watchnext.config import Word2vecConfig
 from watchnext.errors import UsageError, WatchnextError
@@ -104,7 +103,7 @@ def test_recommendations_are_the_nearest_by_dot_product_without_what_was_watched
 
 @pytest.fixture(scope="module")
 def client(releases: Path) -> Iterator[Client]:
-    with running(create_app(ServingSettings(releases=releases))) as client:
+    with running(create_app(settings(releases))) as client:
         wait_ready(client)
         yield client
 
