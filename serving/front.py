@@ -85,6 +85,7 @@ class Front:
         finally:
             self._under_way -= 1
             self._observer.worker.in_flight(self._under_way)
+            self._observer.worker.queued(len(self._turns))
             facts.end = perf_counter()
             self._observer.answered(scope["method"], _route(scope), answer.status, answer.size, facts)
 

@@ -34,6 +34,10 @@ class Turns:
         self._turning = False
         self._since, self._refused = 0.0, 0
 
+    def __len__(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiting)
+
     async def mine(self, now: float) -> bool:
         """Wait for a turn. Returns False, at once, where too many wait in a queue that stands.
 
