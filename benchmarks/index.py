@@ -59,6 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", help="contestants, or kinds of the grid, whose name begins like this"
     )
+    parser.add_argument("--target", type=float, action="append", help="recall@50 to reach; else .95 and .99")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=float, help="the most that our index may take, vectors not counted")
     parser.add_argument("--memory", type=float, default=16, help="GiB that all may take together")
@@ -69,12 +70,12 @@ def arguments() -> argparse.Namespace:
 
 def targets(given: argparse.Namespace) -> tuple[float, ...]:
     """The recalls that are asked for."""
-    return TARGETS[-1:] if given.quick else TARGETS
+    return tuple(given.target or ()) or (TARGETS[-1:] if given.quick else TARGETS)
 
 
 def sources(given: argparse.Namespace) -> list["partial[Vectors]"]:
     """What makes each of the vectors that were asked for, in a folder."""
-    judged, known = (300, 600) if given.quick else (1000, 4000)
+    judged, known = (300, 600) if given.quick else (1000, 8000)
     exports = [partial(from_export, path, judged=judged) for path in given.export]
     sizes = given.synthetic or ([] if exports else [10_000 if given.quick else 100_000])
     return [*exports, *(partial(synthetic, items, judged=judged, known=known) for items in sizes)]

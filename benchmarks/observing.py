@@ -22,13 +22,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from index.exact import ExactIndex
-from serving.checks import exact_best
-from serving.drift import ScoreReference
-from serving.exposition import Metrics
-from serving.logs import Logs
-from serving.metrics import SECONDS, STAGES
-from serving.request_log import RequestIds, RequestLog, user_names
-from serving.spans import Tracing
+from serving.telemetry.checks import exact_best
+from serving.telemetry.drift import ScoreReference
+from serving.telemetry.exposition import Metrics
+from serving.telemetry.logs import Logs
+from serving.telemetry.metrics import SECONDS, STAGES
+from serving.telemetry.request_log import RequestIds, RequestLog, user_names
+from serving.telemetry.spans import Tracing
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
 ROUTES = [f"GET /route-{n}" for n in range(15)]

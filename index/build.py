@@ -37,8 +37,8 @@ DEGREES = (16, 32, 48)
 _EXHAUSTIVE_UP_TO = 200_000
 _LEAST_LIST = 40
 """Lists are not halved where they have, on average, fewer items than twice this."""
-_MORE_EFFORT = 5
-"""So often a search gets a tenth more effort, when it does not reach the target for the second sample."""
+_MORE_EFFORT = 10
+"""So often a search gets a twentieth more effort, when the second sample does not confirm the target."""
 
 
 class IndexOptions(Closed):
@@ -48,7 +48,7 @@ class IndexOptions(Closed):
     """The least recall@50 of an approximate index; without one that reaches it exact search is used."""
     flat_below: int = Field(5_000, ge=0)
     """Catalogues of fewer items are searched exactly: that takes some 30 microseconds."""
-    queries: int = Field(2000, ge=1)
+    queries: int = Field(4000, ge=1)
     """At most so many user vectors tune the search, and as many others, which no tuning sees, check it."""
     memory_megabytes: float | None = Field(None, gt=0)
     """The most that the index may take on disk and in memory; the item vectors are not counted. None: any size."""
@@ -197,13 +197,13 @@ class _Contest:
         target = self.options.target_recall
         checked = self._checked(point)
         for _ in range(_MORE_EFFORT):
-            if checked.reaches(target) or point.index.kind.effort is None:
+            if point.confirmed(checked, target) or point.index.kind.effort is None:
                 break
-            point, trial = measured(harder(point.index), self.tuning), len(self.trials)
+            point, trial = measured(harder(point.index), self.tuning, target), len(self.trials)
             self.trials.append(_trial(point, self.trials[-1].megabytes, self.trials[-1].build_seconds))
             checked = self._checked(point)
         self.trials[trial] = self.trials[trial].model_copy(update={"unseen_recall_at_50": checked.recall})
-        if not checked.reaches(target):
+        if not point.confirmed(checked, target):
             return
         if self.best is not None:
             new, old = self.unseen.microseconds(point.index, self.best.index, seconds=0.3)

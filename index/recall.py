@@ -1,7 +1,7 @@
 """How much of what exact search finds another index finds, and what that costs."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -75,6 +75,10 @@ class Sample:
         blocks = (queries[start : start + BLOCK_USERS] for start in range(0, len(queries), BLOCK_USERS))
         found = [search.search(block, k, _NOTHING, np.zeros(len(block) + 1, np.int64))[0] for block in blocks]
         return cls(queries, np.concatenate(found), item_vectors, allowed)
+
+    def one_in(self, every: int) -> "Sample":
+        """A part of the queries."""
+        return replace(self, queries=self.queries[::every], exact=self.exact[::every])
 
     def recall(self, index: ItemIndex) -> tuple[float, float]:
         """The mean recall of an index and its standard error, over the queries."""

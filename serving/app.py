@@ -6,24 +6,24 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.browsers import add_docs, with_cors
 from serving.fresh.choose import open_store
 from serving.fresh.store import FreshStore
 from serving.front import Front
-from serving.gate import Gate
-from serving.keys import KeyRing
-from serving.limits import RateLimiter
-from serving.logs import Logs
-from serving.neighbours import add_neighbours
-from serving.observer import Observer
-from serving.parameters import only_known_parameters
+from serving.guard.browsers import add_docs, with_cors
+from serving.guard.gate import Gate
+from serving.guard.keys import KeyRing
+from serving.guard.limits import RateLimiter
 from serving.problems import install
-from serving.recommend import add_recommend, limited
 from serving.recommending import Recommending
 from serving.releases import LiveReleases
+from serving.routes.neighbours import add_neighbours
+from serving.routes.parameters import only_known_parameters
+from serving.routes.recommend import add_recommend, limited
+from serving.routes.state import add_metrics, add_state
+from serving.routes.watches import add_watches
 from serving.settings import ServingSettings
-from serving.state import add_metrics, add_state
-from serving.watches import add_watches
+from serving.telemetry.logs import Logs
+from serving.telemetry.observer import Observer
 from watchnext import __version__
 from watchnext.api.requests import RecommendQuery
 from watchnext.release import ReleaseStore

@@ -4,7 +4,7 @@ FastAPI describes all routes and answers all but GET /recommend, which is answer
 response objects cost more than the search (`python -m benchmarks.serving`). Pure ASGI, no tasks, no copies.
 
 Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again.
-Admitted ones wait for a turn of the event loop (`serving/turns.py`).
+Admitted ones wait for a turn of the event loop (`serving/guard/turns.py`).
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from time import monotonic, perf_counter
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.facts import Facts
-from serving.gate import Gate
-from serving.metrics import REFUSALS
-from serving.observer import Observer
-from serving.parameters import QueryReader
+from serving.guard.gate import Gate
+from serving.guard.turns import Turns
 from serving.problems import FAILED, BusyError, KeyRefusedError, TooManyError, as_problem, problem
-from serving.recommend import FACTS
 from serving.recommending import Recommending
+from serving.routes.parameters import QueryReader
+from serving.routes.recommend import FACTS
 from serving.settings import ServingSettings
-from serving.turns import Turns
+from serving.telemetry.facts import Facts
+from serving.telemetry.metrics import REFUSALS
+from serving.telemetry.observer import Observer
 from watchnext.api.requests import RecommendQuery
 
 log = logging.getLogger(__name__)

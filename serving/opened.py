@@ -6,8 +6,8 @@ import numpy as np
 
 from index.neighbours import Neighbours
 from index.recommender import Recommender, open_release
-from serving.drift import ScoreReference, best_scores
 from serving.fragments import Fragments
+from serving.telemetry.drift import ScoreReference, best_scores
 from serving.users import FreshAskers
 from watchnext.errors import ReleaseRefusedError
 from watchnext.release import ReleaseManifest, ReleaseStore

@@ -41,7 +41,7 @@ class BusyError(Exception):
 
     Args:
         detail: says which.
-        reason: its place among `serving.metrics.REFUSALS`; None is none of them.
+        reason: its place among `serving.telemetry.metrics.REFUSALS`; None is none of them.
         retry_seconds: when to ask again.
     """
 

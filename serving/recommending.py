@@ -15,13 +15,13 @@ from index.explain import explain
 from index.filters import ItemFilter
 from index.interface import Bool
 from index.recommender import Found
-from serving.facts import Facts
 from serving.fresh.store import NOTHING, Fresh, FreshStore
-from serving.observer import Observer
 from serving.opened import Opened
 from serving.problems import NotFoundError, WrongError
 from serving.releases import OVERRIDE, Live, LiveReleases, Part
 from serving.settings import ServingSettings
+from serving.telemetry.facts import Facts
+from serving.telemetry.observer import Observer
 from serving.together import Searched, Together
 from watchnext.api.problems import ParameterError
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted, seconds
@@ -143,7 +143,7 @@ class Recommending:
         return made.body
 
     def _check(self, shadow: Part | None, part: Part, asker: Asker, asked: Wanted, made: Made, who: Who) -> None:
-        """Have an answer looked at closer, if it is its turn; see `serving.checks`."""
+        """Have an answer looked at closer, if it is its turn; see `serving.telemetry.checks`."""
         checks, recommender, k = self._observer.checks, part.opened.recommender, asked.k + asked.offset
         if asker.vector is not None and checks.due():
             near = sum(count for source, count in made.found.sources if source == asker.source)

@@ -11,12 +11,12 @@ from typing import Any
 import uvicorn
 
 from serving.app import create_app
-from serving.browsers import security_headers
 from serving.drain import DrainingServer
-from serving.heads import Limits
-from serving.logs import Logs, take_over
-from serving.protocol import limited
+from serving.guard.browsers import security_headers
+from serving.guard.heads import Limits
+from serving.guard.protocol import limited
 from serving.settings import ServingSettings
+from serving.telemetry.logs import Logs, take_over
 from watchnext.errors import UsageError
 
 log = logging.getLogger(__name__)

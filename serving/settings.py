@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from serving.browsers import check_origin
-from serving.logs import LogFormat
-from serving.request_log import UserNames
+from serving.guard.browsers import check_origin
+from serving.telemetry.logs import LogFormat
+from serving.telemetry.request_log import UserNames
 from watchnext.config import Closed
 from watchnext.errors import UsageError
 

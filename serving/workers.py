@@ -17,8 +17,8 @@ from uvicorn_worker import UvicornWorker
 
 from serving.app import Api
 from serving.drain import DrainingServer
-from serving.logs import take_over
 from serving.settings import ServingSettings
+from serving.telemetry.logs import take_over
 
 _STUCK_SECONDS = 60
 """A process whose event loop does not turn for so long is killed, and another forked."""

@@ -14,9 +14,9 @@ from typing import Literal
 import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from serving.browsers import security_headers
-from serving.heads import Limits
-from serving.protocol import limited
+from serving.guard.browsers import security_headers
+from serving.guard.heads import Limits
+from serving.guard.protocol import limited
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from serving.app import create_app
-from serving.heads import Limits
-from serving.key_file import Scope, create_key
-from serving.protocol import limited
+from serving.guard.heads import Limits
+from serving.guard.key_file import Scope, create_key
+from serving.guard.protocol import limited
 from tests.schemathesis_hooks import MOST
 from tests.servers import running, settings, wait_ready
 from tests.worlds import mean_world, vectors, write_release

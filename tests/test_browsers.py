@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serving.browsers import add_docs, security_headers, with_cors
+from serving.guard.browsers import add_docs, security_headers, with_cors
 from watchnext.errors import UsageError
 
 ORIGIN = "https://app.example.org"

@@ -91,7 +91,10 @@ def test_extras_are_those_of_the_package(extra: str) -> None:
 
 
 def test_every_extra_is_known() -> None:
-    assert set(EXTRAS) == set(EXTRAS_DECLARED) - {"dev", "otel"}  # serving.tracing tells what that one lacks
+    assert set(EXTRAS) == set(EXTRAS_DECLARED) - {
+        "dev",
+        "otel",
+    }  # tracing.py tells what that one lacks
 
 
 @pytest.mark.parametrize("words", [["train", "c one", "--seed", "1"], ["ingest", "x.csv"], ["study", "figure6"]])

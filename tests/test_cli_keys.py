@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.keys import KeyRing
+from serving.guard.keys import KeyRing
 from tests.commands import run, run_json
 from watchnext.errors import UsageError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from index.exact import ExactIndex
 from index.recommender import Recommender
-from serving.drift import BINS, LEAST, ScoreReference, best_scores, population_stability_index, shares
+from serving.telemetry.drift import BINS, LEAST, ScoreReference, best_scores, population_stability_index, shares
 from tests.worlds import USERS, make_export, two_groups, vectors
 
 RNG = np.random.default_rng(5)

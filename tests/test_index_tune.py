@@ -1,5 +1,7 @@
 """The search for the least effort, and the spaces that FAISS searches in."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from index.faiss_index import FaissIndex
 from index.kinds import Kind
 from index.recall import Sample, recall_of_each
 from index.spaces import SPACES, Space, items_in, metric, queries_in
-from index.tune import Point, bisected, harder
+from index.trial import Effort
+from index.tune import Point, bisected, harder, measured
 from tests.worlds import vectors
+from watchnext.features import Float32
 
 INDEX = FaissIndex.build(vectors(60, 4, 0), Kind("IVF2,Flat"), {"nprobe": 10})
 
@@ -46,12 +50,40 @@ def test_a_slow_search_is_given_up() -> None:
 def test_a_target_is_reached_only_with_a_margin() -> None:
     assert Point(INDEX, 0.99, 0.0, 1).reaches(0.99)
     assert not Point(INDEX, 0.99, 0.001, 1).reaches(0.99)
-    assert not Point(INDEX, 0.9915, 0.001, 1).reaches(0.99)  # 1.5 standard errors
-    assert Point(INDEX, 0.9917, 0.001, 1).reaches(0.99)
+    assert not Point(INDEX, 0.9911, 0.001, 1).reaches(0.99)  # of two samples together 1.56 standard errors
+    assert Point(INDEX, 0.9912, 0.001, 1).reaches(0.99)
+
+
+def test_two_samples_confirm_a_target_together() -> None:
+    lucky = Point(INDEX, 0.995, 0.001, 1)
+    assert lucky.confirmed(Point(INDEX, 0.9901, 0.001, 1), 0.99)
+    assert not lucky.confirmed(Point(INDEX, 0.9899, 0.001, 1), 0.99)  # what was not tuned on must reach it by itself
+    assert not Point(INDEX, 0.991, 0.001, 1).confirmed(Point(INDEX, 0.9911, 0.001, 1), 0.99)
+    assert Point(INDEX, 1.0, 0.0, 1).confirmed(Point(INDEX, 1.0, 0.0, 1), 1.0)
+
+
+def test_a_glance_is_enough_where_the_target_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors = vectors(2000, 4, 0)
+    index = FaissIndex.build(item_vectors, Kind("IVF40,Flat"))
+    sample = Sample.of(vectors(400, 4, 1)[1:], item_vectors)
+    asked: list[int] = []
+    search = FaissIndex.search
+
+    def counted(self: FaissIndex, queries: Float32, *args: Any, **kwargs: Any) -> Any:
+        asked.append(len(queries))
+        return search(self, queries, *args, **kwargs)
+
+    monkeypatch.setattr(FaissIndex, "search", counted)
+    few_lists = index.tuned(Effort(search={"nprobe": 2}))
+    exact = index.tuned(Effort(search={"nprobe": 40}))
+    assert measured(few_lists, sample, 0.99).recall < 0.9
+    assert max(asked) == 50
+    assert measured(exact, sample, 0.99).recall == 1
+    assert max(asked) == 400
 
 
 def test_more_effort() -> None:
-    assert harder(INDEX).effort.search == {"nprobe": 12}
+    assert harder(INDEX).effort.search == {"nprobe": 11}
 
 
 @pytest.mark.parametrize("space", SPACES)

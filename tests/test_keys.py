@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import serving.keys
-from serving.key_file import MAX_RATE, Scope, create_key, read_keys, revoke_key
-from serving.keys import LOOK_SECONDS, Key, KeyRing
+import serving.guard.keys
+from serving.guard.key_file import MAX_RATE, Scope, create_key, read_keys, revoke_key
+from serving.guard.keys import LOOK_SECONDS, Key, KeyRing
 from watchnext.errors import CorruptError, UsageError
 
 SECRET = "A" * 43
@@ -140,8 +140,8 @@ def test_the_same_work_is_done_whether_the_id_is_known_or_not(path: Path, monkey
         return sha256(content)
 
     ring = KeyRing(path)
-    monkeypatch.setattr(serving.keys, "hmac", type("", (), {"compare_digest": staticmethod(compare)}))
-    monkeypatch.setattr(serving.keys, "sha256", digest)
+    monkeypatch.setattr(serving.guard.keys, "hmac", type("", (), {"compare_digest": staticmethod(compare)}))
+    monkeypatch.setattr(serving.guard.keys, "sha256", digest)
     for key in (f"wn_abcd1234_{'B' * 43}", f"wn_zzzzzzzz_{'B' * 43}", f"wn_abcd1234_{'A' * 42}B", KEY):
         ring.find(bearer(key))
     assert compared == [(32, 32)] * 4
@@ -161,7 +161,7 @@ def test_keys_hold_and_end_within_a_second(path: Path, clock: Clock) -> None:
 def test_the_file_is_looked_at_once_a_second(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
     ring = KeyRing(path, clock)
-    monkeypatch.setattr(serving.keys, "stamp", lambda _: looks.append(clock.now))
+    monkeypatch.setattr(serving.guard.keys, "stamp", lambda _: looks.append(clock.now))
     for _ in range(300):
         clock.now += 1 / 64
         ring.find(bearer(KEY))
@@ -272,7 +272,7 @@ def test_no_key_is_lost_where_many_are_made_at_once(tmp_path: Path) -> None:
 
 
 def test_remembered_headers_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving.keys, "_CACHED", 4)
+    monkeypatch.setattr(serving.guard.keys, "_CACHED", 4)
     ring = KeyRing(path)
     for spaces in range(1, 20):
         assert ring.find(b"Bearer" + b" " * spaces + KEY.encode())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.limits import RateLimiter
+from serving.guard.limits import RateLimiter
 
 TICK = Fraction(1, 64)
 keys = st.sampled_from(["a", "b", "c"])

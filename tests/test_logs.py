@@ -14,9 +14,9 @@ import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving.lines import LINE_BYTES, LineWriter, json_line, plain, printable
-from serving.logs import LogFormat, Logs
-from serving.request_log import RequestIds, RequestLog, user_names
+from serving.telemetry.lines import LINE_BYTES, LineWriter, json_line, plain, printable
+from serving.telemetry.logs import LogFormat, Logs
+from serving.telemetry.request_log import RequestIds, RequestLog, user_names
 
 HOSTILE = [
     'a"}\n{"level":"error"',
@@ -157,7 +157,7 @@ def test_all_loggers_write_the_same_way(written: Written) -> None:
 
 
 def test_warnings_are_lines() -> None:
-    script = "import warnings; from serving.logs import Logs; Logs(); warnings.warn('careful')"
+    script = "import warnings; from serving.telemetry.logs import Logs; Logs(); warnings.warn('careful')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     line = json.loads(done.stderr)
     assert (line["level"], line["logger"]) == ("warning", "py.warnings")
@@ -214,8 +214,8 @@ def test_a_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
 
 WRITING = """
 import os, sys
-from serving.logs import Logs
-from serving.request_log import RequestLog, user_names
+from serving.telemetry.logs import Logs
+from serving.telemetry.request_log import RequestLog, user_names
 log = RequestLog(Logs(), user_names("plain"))
 children = []
 for worker in range(4):

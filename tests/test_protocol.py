@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from serving.heads import Limits
+from serving.guard.heads import Limits
 from tests.raw_http import Answer, Server, answers, limited_server, read_all
 from watchnext.api.problems import Problem
 

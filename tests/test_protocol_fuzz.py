@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from serving.heads import Limits
+from serving.guard.heads import Limits
 from tests.raw_http import Server, limited_server, read_all
 
 STREAMS = 3000

@@ -1,4 +1,4 @@
-"""What `serving.protocol` relies on inside uvicorn and httptools: where a new version changes it, this says what."""
+"""What `guard/protocol.py` relies on inside uvicorn and httptools: where a new version changes it, this says what."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving.protocol import LimitedProtocol
+from serving.guard.protocol import LimitedProtocol
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 

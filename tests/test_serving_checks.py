@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from index.exact import ExactIndex
 from index.recommender import Recommender
-from serving.checks import Checks, exact_best, overlap_at_k
-from serving.exposition import Metrics
+from serving.telemetry.checks import Checks, exact_best, overlap_at_k
+from serving.telemetry.exposition import Metrics
 from tests.worlds import ITEMS, two_groups, vectors
 from watchnext.export import Export
 from watchnext.histories import Int32

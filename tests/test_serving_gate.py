@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from serving.app import create_app
-from serving.gate import scope_of
-from serving.key_file import Scope, create_key
-from serving.logs import Logs
+from serving.guard.gate import scope_of
+from serving.guard.key_file import Scope, create_key
 from serving.settings import ServingSettings
+from serving.telemetry.logs import Logs
 from tests.servers import running, settings, wait_ready
 from tests.worlds import two_groups, write_release
 from watchnext.errors import UsageError

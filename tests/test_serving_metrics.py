@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.exposition import Metrics
-from serving.metrics import CHECKS, NO_VARIANT, REFUSALS, SECONDS, SOURCES, VARIANTS, WorkerMetrics, families
+from serving.telemetry.exposition import Metrics
+from serving.telemetry.metrics import (
+    CHECKS,
+    NO_VARIANT,
+    REFUSALS,
+    SECONDS,
+    SOURCES,
+    VARIANTS,
+    WorkerMetrics,
+    families,
+)
 from watchnext.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -163,7 +172,7 @@ def test_a_row_keeps_its_counts_when_another_process_takes_it() -> None:
 
 FORKING = """
 import os
-from serving.exposition import Metrics
+from serving.telemetry.exposition import Metrics
 metrics = Metrics.create(2, ["GET /x"])
 children = []
 for row in range(2):

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from serving.spans import Tracing
-from serving.tracing import VARIABLES, start_tracing, tracing_wanted
+from serving.telemetry.spans import Tracing
+from serving.telemetry.tracing import VARIABLES, start_tracing, tracing_wanted
 from watchnext.errors import UsageError
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -96,9 +96,11 @@ def test_errors_of_the_server_are_marked(status: int, code: StatusCode) -> None:
 
 
 def test_without_a_collector_nothing_is_imported() -> None:
-    script = "import sys; from serving.tracing import *; assert start_tracing(None) is None; print(*sys.modules)"
+    script = (
+        "import sys; from serving.telemetry.tracing import *; assert start_tracing(None) is None; print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "serving.tracing" in done.stdout
+    assert "serving.telemetry.tracing" in done.stdout
     assert "opentelemetry" not in done.stdout
 
 
@@ -111,7 +113,7 @@ def test_the_environment_asks_for_traces_and_refuses_them(monkeypatch: pytest.Mo
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "serving.spans")
+    monkeypatch.delitem(sys.modules, "serving.telemetry.spans")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(UsageError, match=r"--traces: got no package opentelemetry.*watchnext\[otel\]"):
         start_tracing("http://127.0.0.1:9")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.turns import REFUSED_FOR_ONE, STANDING, Turns
+from serving.guard.turns import REFUSED_FOR_ONE, STANDING, Turns
 
 
 def in_loop(work: Callable[[], Awaitable[None]]) -> None:

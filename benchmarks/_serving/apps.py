@@ -31,9 +31,9 @@ from index.recommender import Recommender, open_release
 from index.spaces import queries_in
 from serving.app import create_app
 from serving.fragments import Fragments
-from serving.logs import Logs
 from serving.run import uvicorn_options
 from serving.settings import ServingSettings
+from serving.telemetry.logs import Logs
 from serving.together import Together
 from watchnext.release import ReleaseStore
 

@@ -29,7 +29,7 @@ def index(
     ] = 900,
     queries: Annotated[
         int, typer.Option(min=1, help="At most so many user vectors tune the search; as many others check it.")
-    ] = 2000,
+    ] = 4000,
     seed: Annotated[int, typer.Option(min=0, help="Draws these user vectors.")] = 0,
     report_: Annotated[
         Path | None, typer.Option("--report", help="SVG file to draw: recall against CPU time of all that was tried.")

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serving.key_file import Scope, StoredKey, create_key, read_keys, revoke_key
+from serving.guard.key_file import Scope, StoredKey, create_key, read_keys, revoke_key
 from watchnext.cli.console import Json, out, report
 
 keys = typer.Typer(name="keys", help="Make, list and revoke the keys of the API.", no_args_is_help=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from serving.key_file import KEY_PATTERN, Scope, StoredKey, read_keys
+from serving.guard.key_file import KEY_PATTERN, Scope, StoredKey, read_keys
 from watchnext.errors import WatchnextError
 from watchnext.files import stamp
 

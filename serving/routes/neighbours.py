@@ -10,9 +10,9 @@ from pydantic_core import to_json
 from index.candidates import Candidate
 from index.neighbours import Measure, Neighbours, VectorsName
 from serving.opened import Opened
-from serving.parameters import ItemId, count, wrong
 from serving.problems import NotFoundError, responses
 from serving.releases import LiveReleases
+from serving.routes.parameters import ItemId, count, wrong
 from serving.settings import ServingSettings
 from watchnext.api.answers import AnalogyAnswer, SimilarAnswer
 from watchnext.api.problems import ParameterError

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import structlog
 
-from serving.lines import json_line, plain, printable
-from serving.logs import Logs
+from serving.telemetry.lines import json_line, plain, printable
+from serving.telemetry.logs import Logs
 
 UserNames = Literal["hash", "plain", "none"]
 

@@ -10,9 +10,9 @@ from fastapi import FastAPI, Header, Response
 from fastapi.routing import APIRoute
 
 from serving.fresh.store import FreshStore
-from serving.observer import Observer
 from serving.problems import responses
 from serving.releases import LiveReleases
+from serving.telemetry.observer import Observer
 from watchnext.api.answers import LiveAnswer, ReadyAnswer, ReleaseAnswer, ReleasesAnswer, VariantAnswer
 from watchnext.errors import StoreUnavailableError
 

@@ -17,9 +17,9 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.utils import floatToGoString
 
-from serving.cells import Family, Float64, SharedCells
-from serving.drift import BINS
-from serving.metrics import OTHER, VARIANTS, WorkerMetrics, check_names, families
+from serving.telemetry.cells import Family, Float64, SharedCells
+from serving.telemetry.drift import BINS
+from serving.telemetry.metrics import OTHER, VARIANTS, WorkerMetrics, check_names, families
 
 PREFIX = "watchnext_"
 Read = Callable[[], Iterable[tuple[Sequence[str], float]]]

@@ -17,7 +17,7 @@ import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.heads import (
+from serving.guard.heads import (
     BAD,
     FULL,
     LARGE_BODY,
@@ -29,7 +29,7 @@ from serving.heads import (
     head_size,
     wrong_head,
 )
-from serving.refusals import Refusal
+from serving.guard.refusals import Refusal
 
 _BETWEEN, _HEAD, _BODY = range(3)
 """What of a request comes next; plain numbers, as members of an Enum take longer to look up."""

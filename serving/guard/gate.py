@@ -1,7 +1,7 @@
 """Who may ask what, and how often: keys, their scopes and their rates."""
 
-from serving.keys import KeyRing
-from serving.limits import RateLimiter
+from serving.guard.keys import KeyRing
+from serving.guard.limits import RateLimiter
 from serving.problems import KeyRefusedError, TooManyError
 
 _WRITES = frozenset({("POST", "/watches")})

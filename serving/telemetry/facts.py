@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from serving.metrics import NO_VARIANT
+from serving.telemetry.metrics import NO_VARIANT
 from watchnext.api.answers import Source
 
 

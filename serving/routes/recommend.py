@@ -5,10 +5,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import Field, create_model
 
-from serving.facts import Facts
 from serving.problems import responses
 from serving.recommending import Recommending
 from serving.settings import ServingSettings
+from serving.telemetry.facts import Facts
 from watchnext.api.answers import RecommendAnswer
 from watchnext.api.requests import RecommendQuery, RecommendRequest, Wanted
 

@@ -1,15 +1,15 @@
 """What a server counts, and how a worker counts it: a few additions to shared cells.
 
-Telling it is `serving/exposition.py`'s. Each cell is added to by one thread: what `WorkerMetrics` has for requests is
-for the event loop, what it has for checks is for the thread of `serving/checks.py`.
+Telling it is `exposition.py`'s. Each cell is added to by one thread: what `WorkerMetrics` has for requests is
+for the event loop, what it has for checks is for the thread of `checks.py`.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import get_args
 
-from serving.cells import Family, SharedCells
-from serving.drift import BINS
+from serving.telemetry.cells import Family, SharedCells
+from serving.telemetry.drift import BINS
 from watchnext.api.answers import Source
 from watchnext.errors import UsageError
 

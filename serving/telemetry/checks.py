@@ -22,7 +22,7 @@ from index.exact import largest
 from index.interface import NO_SCORE, Bool
 from index.recall import recall_of_each
 from index.recommender import Recommender
-from serving.metrics import CHECKS, WorkerMetrics
+from serving.telemetry.metrics import CHECKS, WorkerMetrics
 from watchnext.features import Float32
 from watchnext.histories import Int32
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from serving.refusals import Refusal
+from serving.guard.refusals import Refusal
 
 
 @dataclass(frozen=True)

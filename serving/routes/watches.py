@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from serving.opened import Opened
 from serving.problems import BusyError, responses
-from serving.recommend import facts_of
 from serving.releases import LiveReleases
+from serving.routes.recommend import facts_of
 from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, WatchesAnswer
 from watchnext.api.requests import Id, WatchesRequest, seconds
 from watchnext.errors import StoreUnavailableError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from watchnext.errors import UsageError
 
 if TYPE_CHECKING:
-    from serving.spans import Tracing
+    from serving.telemetry.spans import Tracing
 
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Where OpenTelemetry's own environment has the address of a collector."""
@@ -25,7 +25,7 @@ def tracing_wanted(endpoint: str | None) -> bool:
     if endpoint is None and variable is None:
         return False
     try:
-        importlib.import_module("serving.spans")
+        importlib.import_module("serving.telemetry.spans")
     except ModuleNotFoundError as error:
         asked = "--traces" if endpoint is not None else variable or ""
         raise UsageError(
@@ -38,5 +38,5 @@ def start_tracing(endpoint: str | None) -> "Tracing | None":
     """The tracing of a worker, started after the fork; None where none is wanted. Raises as `tracing_wanted`."""
     if not tracing_wanted(endpoint):
         return None
-    tracing: Tracing = importlib.import_module("serving.spans").exporting(endpoint)
+    tracing: Tracing = importlib.import_module("serving.telemetry.spans").exporting(endpoint)
     return tracing

@@ -1,4 +1,4 @@
-"""Requests as spans of OpenTelemetry. Only `serving/tracing.py` imports this, where traces are asked for."""
+"""Requests as spans of OpenTelemetry. Only `tracing.py` beside it imports this, where traces are asked for."""
 
 import threading
 import time

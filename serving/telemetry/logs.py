@@ -1,6 +1,6 @@
 """One way out for all that a server has to say: its own events, those of uvicorn, gunicorn and others, and warnings.
 
-Everything becomes a line on stderr, of JSON, or of text for people. Requests have `serving/request_log.py`.
+Everything becomes a line on stderr, of JSON, or of text for people. Requests have `serving/telemetry/request_log.py`.
 """
 
 import logging
@@ -12,7 +12,7 @@ import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_logger_name
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from serving.lines import LineWriter, json_line, plain
+from serving.telemetry.lines import LineWriter, json_line, plain
 
 LogFormat = Literal["json", "text"]
 

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from serving.checks import Checks
-from serving.exposition import Metrics
-from serving.facts import Facts
-from serving.logs import Logs
-from serving.metrics import SOURCES, WorkerMetrics
 from serving.releases import Live
-from serving.request_log import RequestIds, RequestLog, user_names
 from serving.settings import ServingSettings
-from serving.tracing import start_tracing, tracing_wanted
+from serving.telemetry.checks import Checks
+from serving.telemetry.exposition import Metrics
+from serving.telemetry.facts import Facts
+from serving.telemetry.logs import Logs
+from serving.telemetry.metrics import SOURCES, WorkerMetrics
+from serving.telemetry.request_log import RequestIds, RequestLog, user_names
+from serving.telemetry.tracing import start_tracing, tracing_wanted
 
 if TYPE_CHECKING:
-    from serving.spans import Tracing
+    from serving.telemetry.spans import Tracing
 
 _SOURCES = {source: place for place, source in enumerate(SOURCES)}
 _NANOSECONDS = 1e9

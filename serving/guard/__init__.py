@@ -1,0 +1,1 @@
+"""What stands between the network and an answer: limits of a request, keys, rates, admission, rules for browsers."""
