@@ -4,16 +4,19 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from index.askers import Asker
 from index.neighbours import Neighbours
-from index.recommender import Recommender, open_release
+from index.recommender import Found, Recommender, open_release
 from serving.fragments import Fragments
-from serving.telemetry.drift import ScoreReference, best_scores
+from serving.telemetry.drift import ScoreReference
 from serving.users import FreshAskers
 from watchnext.errors import ReleaseRefusedError
+from watchnext.features import Float32
 from watchnext.release import ReleaseManifest, ReleaseStore
 
-ASKED = 100
+ASKED = 1000
 """Users, evenly spread, that a release must answer before anybody else asks it; this warms it up, too."""
+_TOGETHER = 100
 _K = 50
 
 
@@ -36,29 +39,46 @@ class Opened(NamedTuple):
         ReleaseRefusedError where an answer is wrong.
         """
         recommender = open_release(store.path(name))
-        _ask(recommender)
+        scores = best_scores(recommender, _K)
         return cls(
             store.manifest(name),
             recommender,
             Neighbours(recommender.export, recommender.denied),
             FreshAskers(recommender),
             Fragments(recommender.export),
-            ScoreReference.of(best_scores(recommender, _K)),
+            ScoreReference.of(scores),
         )
 
 
-def _ask(recommender: Recommender) -> None:
+def best_scores(recommender: Recommender, k: int) -> Float32:
+    """The best scores of answers to `ASKED` users, of those that have a vector; the answers are checked.
+
+    Args:
+        recommender: of the release.
+        k: as most requests have it: an approximate index finds the best more surely where more are asked for.
+
+    Raises ReleaseRefusedError where an answer is wrong.
+    """
     users = len(recommender.export.users)
-    allowed = recommender.allowed()
-    for user in np.unique(np.linspace(0, users, min(users + 1, ASKED)).astype(int)).tolist():
-        asker = recommender.askers.stored(user)
-        found = recommender.answer(asker, _K, allowed)
-        if not len(found.numbers) and len(asker.watched) < len(recommender.export.items) and allowed is None:
-            _refuse(user, "no item")
-        if not np.isfinite(found.scores).all():
-            _refuse(user, "scores that are not finite")
-        if np.isin(found.numbers, asker.watched).any() or len(np.unique(found.numbers)) != len(found.numbers):
-            _refuse(user, "an item that was watched already or comes twice")
+    drawn = np.unique(np.linspace(0, users, min(users + 1, ASKED)).astype(int)).tolist()
+    allowed, best = recommender.allowed(), []
+    for start in range(0, len(drawn), _TOGETHER):
+        some = drawn[start : start + _TOGETHER]
+        askers = [recommender.askers.stored(user) for user in some]
+        for user, asker, found in zip(some, askers, recommender.answers(askers, k, allowed), strict=True):
+            if not len(found.numbers) and len(asker.watched) < len(recommender.export.items) and allowed is None:
+                _refuse(user, "no item")
+            _check(user, asker, found)
+            if found.sources and found.sources[0][0] == "stored":
+                best.append(found.scores[0])
+    return np.array(best, np.float32)
+
+
+def _check(user: int, asker: Asker, found: Found) -> None:
+    if not np.isfinite(found.scores).all():
+        _refuse(user, "scores that are not finite")
+    if np.isin(found.numbers, asker.watched).any() or len(np.unique(found.numbers)) != len(found.numbers):
+        _refuse(user, "an item that was watched already or comes twice")
 
 
 def _refuse(user: int, got: str) -> None:

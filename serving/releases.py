@@ -117,9 +117,10 @@ class LiveReleases:
             swapped: called after each swap with what answered before, if anything did, and what does now; after a
                 refusal both are the same.
         """
-        self._swapped = swapped
         if self._live is not None:
+            self.look()  # the process that this one was forked from may have opened what it has long ago
             swapped(None, self._live)
+        self._swapped = swapped
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
         self._thread.start()
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from index.exact import ExactIndex
 from index.recommender import Recommender
-from serving.telemetry.drift import BINS, LEAST, ScoreReference, best_scores, population_stability_index, shares
+from serving.opened import best_scores
+from serving.telemetry.drift import BINS, LEAST, ScoreReference, population_stability_index, shares
 from tests.worlds import USERS, make_export, two_groups, vectors
 
 RNG = np.random.default_rng(5)
@@ -83,7 +84,7 @@ def test_no_scores_are_no_reference() -> None:
 
 def test_best_scores_are_those_of_answers() -> None:
     world = two_groups()
-    found = best_scores(Recommender(world, ExactIndex(world.item_vectors), "r1"), k=5, users=2000)
+    found = best_scores(Recommender(world, ExactIndex(world.item_vectors), "r1"), k=5)
     first = [
         2 * ((u + 1) // 2) + (1 if u % 2 else 2) for u in range(1, USERS + 1)
     ]  # the first unwatched of the group

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.app import create_app
+from serving.releases import Live, LiveReleases
 from tests.commands import run
 from tests.servers import running, settings, wait_ready
 from tests.worlds import mean_world, write_release
@@ -106,6 +107,19 @@ def test_a_bad_release_is_refused_and_the_old_stays(tmp_path: Path, caplog: pyte
         assert any("item_vectors.npy" in record.message for record in caplog.records)
         publish(tmp_path, 5, "c")
         wait_until(lambda: asked(client)[1] == "c")
+
+
+def test_a_process_forked_late_begins_with_what_answers_now(tmp_path: Path) -> None:
+    releases = LiveReleases(publish(tmp_path, 3, "a"), poll_seconds=60)
+    releases.look()  # as the parent does, once
+    publish(tmp_path, 4, "b")
+    swaps: list[tuple[Live | None, Live | None]] = []
+    releases.start(lambda before, now: swaps.append((before, now)))
+    try:
+        assert releases.live.main.manifest.name == "b"
+        assert swaps == [(None, releases.live)]
+    finally:
+        releases.stop()
 
 
 def test_split_is_sticky_and_the_current_one_follows(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index.recommender import Recommender
 from watchnext.features import Float32
 
 BINS = 10
@@ -81,27 +79,3 @@ class ScoreReference:
         if sum(counts) < LEAST:
             return math.nan
         return population_stability_index(shares(self.counts), shares(counts))
-
-
-def best_scores(recommender: Recommender, k: int, users: int = 1000, seed: int = 0) -> Float32:
-    """[at most `users`] the best scores of answers to random users that have a stored vector.
-
-    One user is asked after the other, as in serving, which takes as long as so many requests.
-
-    Args:
-        recommender: of the release.
-        k: as most requests have it: an approximate index finds the best more surely where more are asked for.
-        users: how many to draw.
-        seed: of the drawing.
-    """
-    export = recommender.export
-    drawn: NDArray[np.int64] = np.unique(np.random.default_rng(seed).integers(1, len(export.users) + 1, users))
-    vectors = np.asarray(export.user_vectors)
-    allowed = recommender.allowed()
-    scores = [
-        recommender.index.search(vectors[user][None], k, [export.histories[user]], allowed)[0][0, 0]
-        for user in drawn.tolist()
-        if recommender.knows(user)
-    ]
-    best = np.array(scores, np.float32)
-    return best[np.isfinite(best)]
