@@ -74,7 +74,7 @@ class Line:
     Args:
         x, y: [points] each.
         error: [points] standard errors of y, drawn as bars, for many points as a band.
-        dashed: for what is known rather than measured.
+        dashed: in grey, for what is known rather than measured.
     """
 
     label: str
@@ -136,8 +136,8 @@ def _line(axes: Axes, number: int, line: Line) -> None:
     x, y = np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)
     few = len(x) <= MOST_MARKS
     style: Any = (0, (4, 3)) if line.dashed else "-"
-    marker = MARKERS[number % len(MARKERS)] if few else ""
-    axes.plot(x, y, color=colour(number), linestyle=style, marker=marker, markersize=5, linewidth=1.6)
+    marker = MARKERS[number % len(MARKERS)] if few and not line.dashed else ""
+    axes.plot(x, y, color=_ink(number, line), linestyle=style, marker=marker, markersize=5, linewidth=1.6)
     if line.error is None:
         return
     error = np.nan_to_num(np.asarray(line.error, np.float64))
@@ -186,6 +186,10 @@ def _bar(axes: Axes, number: int, found: Estimate, longest: float, outlined: boo
     if error is not None:
         axes.errorbar(found.value, number, xerr=error, fmt="none", ecolor=ink, elinewidth=2)
     axes.text(found.value + (error or 0) + 0.03 * longest, number, f"{found.value:.3f}", va="center", fontsize=8)
+
+
+def _ink(number: int, line: Line) -> str:
+    return GREY if line.dashed else colour(number)
 
 
 def colour(number: int) -> str:
@@ -241,7 +245,7 @@ def _name_ends(figure: Figure, axes: Axes, series: Sequence[Line]) -> None:
     for number, (name, end, height) in enumerate(zip(names, ends, heights, strict=True)):
         left = edge.x1 + LINE_GAP
         name.set_position(in_figure(figure, (left, height)))
-        lead(figure, (left - 2, height), end, colour(number))
+        lead(figure, (left - 2, height), end, _ink(number, series[number]))
 
 
 def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

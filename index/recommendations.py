@@ -6,9 +6,12 @@ _manifest.json      release, settings, checksums; readers of Parquet pass over n
 Until all parts are there they lie in a hidden sibling, `.NAME.unfinished`, beside the settings they were made with.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -91,9 +94,22 @@ def recommend_all(
         advance: called with the number of users done, also for those that an interrupted run has done.
 
     An unfinished run of another release, or from before an item was denied, is thrown away. Raises UsageError where
-    one of the same release has another k or part_users, and where there is something else at `to`.
+    one of the same release has another k or part_users, where another process is writing this folder, and where
+    there is something else at `to`.
     """
     RecommendationsManifest.check_target(to)
+    with _alone(to):
+        return _recommend_all(recommender, release, to, k, part_users, advance)
+
+
+def _recommend_all(
+    recommender: Recommender,
+    release: ReleaseManifest,
+    to: Path,
+    k: int,
+    part_users: int,
+    advance: Callable[[int], None],
+) -> RecommendationsManifest:
     everyone, users = Everyone(recommender), recommender.export.users
     settings = Settings(
         release=release.name,
@@ -116,9 +132,32 @@ def recommend_all(
     return manifest
 
 
+@contextmanager
+def _alone(to: Path) -> Iterator[None]:
+    """Hold the hidden sibling of a folder, which the system frees when the process dies."""
+    beside = _beside(to)
+    beside.mkdir(parents=True, exist_ok=True)
+    held = os.open(beside, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        there = beside.is_dir() and os.path.samestat(os.fstat(held), beside.stat())
+    except BlockingIOError:
+        there = False
+    try:
+        if not there:
+            raise UsageError("--to", f"{to}, which another process is writing", "Wait for it, or end it.")
+        yield
+    finally:
+        os.close(held)
+
+
+def _beside(to: Path) -> Path:
+    return to.with_name(f".{to.name}.unfinished")
+
+
 def _unfinished(to: Path, settings: Settings) -> Path:
     """The folder of an earlier run with these settings, cleaned of half-written files; else a new one."""
-    beside = to.with_name(f".{to.name}.unfinished")
+    beside = _beside(to)
     folder, noted = beside / "parts", beside / "settings.json"
     earlier = _read(noted)
     if earlier != settings:
@@ -129,7 +168,7 @@ def _unfinished(to: Path, settings: Settings) -> Path:
                 f"{earlier.k} and {earlier.part_users}",
                 "Give these to go on with it, or delete that folder to start anew.",
             )
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         write_atomic(noted, settings.model_dump_json().encode())
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():

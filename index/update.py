@@ -29,13 +29,15 @@ _NANOSECONDS = 0.8
 class Updated:
     """What an update did.
 
-    `replaced` counts known items with another vector, `withdrawn` those withdrawn now, `restored` those that were;
-    `fresh` is how many items are scored beside the index with each query, from all updates since it was built.
+    `replaced` counts known items with another vector, `described` those with other facts, `withdrawn` those withdrawn
+    now, `restored` those that were; `fresh` is how many items are scored beside the index with each query, from all
+    updates since it was built.
     """
 
     manifest: ReleaseManifest
     new: int
     replaced: int
+    described: int
     withdrawn: int
     restored: int
     fresh: int
@@ -82,6 +84,7 @@ def update(
         manifest=made,
         new=change.new,
         replaced=len(change.vectors) - change.new - restored,
+        described=len(change.described),
         withdrawn=len(change.withdraw),
         restored=restored,
         fresh=fresh,

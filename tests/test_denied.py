@@ -14,7 +14,8 @@ from watchnext.denied import DENIED, DenyList, deny, lift, read_denied
 from watchnext.errors import CorruptError, UsageError
 from watchnext.vocabulary import Vocabulary
 
-ids = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=10)
+id_ = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(lambda text: text.strip(" "))
+ids = st.lists(id_, max_size=10)
 
 
 @given(first=ids, second=ids, lifted=ids)
@@ -86,6 +87,8 @@ def test_a_folder_is_no_list(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="UTF-8"):
         deny(tmp_path, ["a", "\udcff"])
+    with pytest.raises(UsageError, match="more than spaces"):
+        deny(tmp_path, ["a", " "])
     assert read_denied(tmp_path) == ()
 
 

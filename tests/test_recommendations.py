@@ -208,6 +208,17 @@ def test_what_was_made_of_something_else_is_made_anew(tmp_path: Path, what: str)
     assert pq.read_table(tmp_path / "all").to_pylist() == one_by_one(one, 3)
 
 
+def test_two_do_not_write_one_folder(tmp_path: Path) -> None:
+    one, release = a_release(tmp_path, two_groups())
+
+    def meanwhile(_: int) -> None:
+        with pytest.raises(UsageError, match="another process is writing"):
+            recommend_all(one, release, tmp_path / "all", 3, 10)
+
+    recommend_all(one, release, tmp_path / "all", 3, 10, meanwhile)
+    assert pq.read_table(tmp_path / "all").to_pylist() == one_by_one(one, 3)
+
+
 def command(store: ReleaseStore, to: Path) -> list[str]:
     words = ["recommend", str(store.root), "--all", "--to", str(to), "-k", "5", "--part-users", "200", "--json"]
     return [sys.executable, "-W", "error", "-m", "watchnext", *words]

@@ -36,6 +36,7 @@ from watchnext.cli.app import app
 from watchnext.errors import CorruptError, ReleaseRefusedError, UsageError
 from watchnext.export import OPTIMIZER, TRAINED_CATALOGUE, Export, write_export
 from watchnext.features import Float32
+from watchnext.item_changes import read_changes
 from watchnext.release import EXPORT, INDEX, ReleaseStore
 
 ODD, EVEN = [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]
@@ -166,7 +167,7 @@ def test_facts_change_and_null_keeps_them(tmp_path: Path) -> None:
         {"item_id": "n", "vector": [1, 2, 3, 4], "categories": [" new ", ""], "uploaded": 400_000_000_000},
     )
     done = change(store, *rows)
-    assert (done.new, done.replaced, done.fresh) == (1, 0, 1)
+    assert (done.new, done.replaced, done.described, done.fresh) == (1, 0, 2, 1)
     table = current(store).export.catalogue.table
     assert table.column("title").to_pylist() == [None, "Heat", "Casino", "1984-01-01", None]
     assert table.column("categories").to_pylist() == [None, ["film"], None, None, ["new"]]
@@ -175,6 +176,33 @@ def test_facts_change_and_null_keeps_them(tmp_path: Path) -> None:
     assert found(store, "nobody", 9, ItemFilter(uploaded_after=300)) == ["i3", "n"]
     with pytest.raises(UsageError, match="'crime'"):
         found(store, "nobody", 9, ItemFilter(categories=("crime",)))
+
+
+def test_facts_that_are_told_again_change_nothing(store: ReleaseStore) -> None:
+    assert change(store, {"item_id": "i1", "title": "One"}, {"item_id": "i2", "title": "Two"}).described == 2
+    assert change(store, {"item_id": "i1", "title": "One"}, {"item_id": "i2", "title": "2"}).described == 1
+
+
+def test_ids_that_are_whole_numbers_become_texts(tmp_path: Path) -> None:
+    assert read_changes(lines(tmp_path, {"item_id": 5}, {"item_id": 77}), 4).ids == ["5", "77"]
+    assert read_changes(lines(tmp_path, {"item_id": "1984-01-01"}), 4).ids == ["1984-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"item_id": 5}, {"item_id": "x"}], r"'item_id'.*got a (number|string).*whole numbers in all lines"),
+        ([{"item_id": "x"}, {"item_id": 5}], r"'item_id'.*got a (number|string).*whole numbers in all lines"),
+        ([{"item_id": 5.5}], "'item_id'"),
+        ([{"item_id": "x", "title": 3}], "'title'.*got a number.*Give texts"),
+        ([{"item_id": 5, "title": 3}], "'title'.*got a number.*Give texts"),
+        ([{"item_id": "x", "categories": "a|b"}], "'categories'.*got a string.*lists of texts"),
+        ([{"item_id": "x", "vector": "1 2 3 4"}], "'vector'.*got a string.*lists of numbers"),
+    ],
+)
+def test_json_of_another_kind_is_named(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_changes(lines(tmp_path, *rows), 4)
 
 
 KINDS = [
@@ -436,6 +464,7 @@ def test_the_command(store: ReleaseStore, tmp_path: Path) -> None:
         "items": ITEMS + 1,
         "new_items": 1,
         "vectors_replaced": 1,
+        "facts_changed": 0,
         "withdrawn": 3,
         "restored": 0,
         "scored_beside_the_index": 2,

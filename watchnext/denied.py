@@ -84,11 +84,16 @@ def lift(store: Path, ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _change(store: Path, ids: Iterable[str], denied: bool) -> tuple[str, ...]:
-    """Raises UsageError for an id that is not Unicode, CorruptError where the list cannot be read; it then stays."""
+    """Raises UsageError for an id that is blank or not Unicode, CorruptError where the list cannot be read.
+
+    The list then stays.
+    """
     asked = dict.fromkeys(ids)
     for id_ in asked:
         if not _is_unicode(id_):
             raise UsageError("item id", ascii(id_), "Give ids in UTF-8.")
+        if not id_.strip(" "):
+            raise UsageError("item id", repr(id_), "Give an id that is more than spaces.")
     with (store / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = dict.fromkeys(read_denied(store))

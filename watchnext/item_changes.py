@@ -9,6 +9,7 @@
 Only `item_id` must be there. Null keeps what is known. Knows nothing of releases.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,14 @@ from watchnext.features import Float32
 ID, VECTOR = "item_id", "vector"
 COLUMNS = (ID, VECTOR, *ITEM_SCHEMA.names)
 FORMATS = ".parquet, .arrow, .feather, .jsonl, .ndjson"
+_OTHER_KIND = re.compile(r"Column\(/(\w+).*\) changed from (\w+) to (\w+)")
+"""How Arrow says that a value is of another kind than the column."""
+_KINDS = {
+    ID: "texts, or whole numbers in all lines",
+    VECTOR: "lists of numbers",
+    "title": "texts",
+    "categories": "lists of texts",
+}
 _JSON_BLOCK = 1 << 25
 """No line of JSON may be longer, in bytes."""
 
@@ -94,10 +103,26 @@ def _table(path: Path) -> pa.Table:
 
 
 def _json(path: Path) -> pa.Table:
+    name, wanted, got = ID, "text", "number"
+    for id_type in (pa.large_string(), pa.int64()):
+        try:
+            return _json_lines(path, id_type)
+        except pa.ArrowInvalid as error:
+            other = _OTHER_KIND.search(str(error))
+            if other is not None:
+                name, wanted, got = other.groups()
+            elif id_type == pa.large_string():
+                raise
+            if (name, got) != (ID, "number"):
+                break
+    raise UsageError(f"column {name!r} of {path}", f"a {got}", f"Give {_KINDS.get(name, f'only {wanted}s')}.")
+
+
+def _json_lines(path: Path, id_type: pa.DataType) -> pa.Table:
     text = pa.large_string()
     schema = pa.schema(
         [
-            (ID, text),
+            (ID, id_type),
             (VECTOR, pa.list_(pa.float64())),
             ("title", text),
             ("categories", pa.list_(text)),

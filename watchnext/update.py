@@ -40,6 +40,7 @@ class ItemUpdate:
         vectors: numbers, rising, of the items that get another vector, new ones too.
         withdraw: numbers, rising, of the items that are withdrawn now and were not.
         withdrawn: numbers, rising, of all that are withdrawn afterwards.
+        described: numbers, rising, of known items of which something else is known afterwards.
         catalogue: [items + 1] what is known of items afterwards; None: the same.
     """
 
@@ -49,6 +50,7 @@ class ItemUpdate:
     vectors: Int32
     withdraw: Int32
     withdrawn: Int32
+    described: Int32
     catalogue: pa.Table | None
 
     @classmethod
@@ -74,7 +76,8 @@ class ItemUpdate:
         catalogue = _catalogue(export, changes.facts, numbers, int(is_new.sum()))
         if not (len(vectors) or len(withdraw_now) or catalogue is not None):
             raise UsageError("update", "nothing that changes the release", "Name items with --items or --withdraw.")
-        return cls(changes, numbers, int(is_new.sum()), vectors, withdraw_now, withdrawn, catalogue)
+        described = _described(export.catalogue.table, catalogue, np.sort(numbers[~is_new]))
+        return cls(changes, numbers, int(is_new.sum()), vectors, withdraw_now, withdrawn, described, catalogue)
 
 
 def _catalogue(export: Export, facts: pa.Table, numbers: Int32, new: int) -> pa.Table | None:
@@ -88,6 +91,14 @@ def _catalogue(export: Export, facts: pa.Table, numbers: Int32, new: int) -> pa.
         columns.append(pa.chunked_array([*before.chunks, *said.chunks], before.type).take(row_numbers(source)))
     table = pa.table(columns, schema=old.schema)
     return None if table.equals(old) else table
+
+
+def _described(old: pa.Table, new: pa.Table | None, numbers: Int32) -> Int32:
+    """Those of some known items whose facts differ."""
+    if new is None:
+        return numbers[:0]
+    before, after = (table.take(row_numbers(numbers.astype(np.int64))).to_pylist() for table in (old, new))
+    return numbers[[one != other for one, other in zip(before, after, strict=True)]]
 
 
 def _numbers(items: Vocabulary, ids: Sequence[str]) -> Int32:

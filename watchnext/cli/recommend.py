@@ -25,7 +25,9 @@ def recommend(
         typer.Option(help="With --all: folder of Parquet files; older recommendations there are replaced."),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Candidates a user.")] = 20,
-    part_users: Annotated[int, typer.Option(min=1, help="With --all: users a file.")] = 1 << 14,
+    part_users: Annotated[
+        int | None, typer.Option(min=1, help="With --all: users a file; 16,384 if left out.", show_default=False)
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option(help="With --user: only items in this category; repeat it for: or in that.")
     ] = None,
@@ -51,6 +53,8 @@ def recommend(
         raise UsageError("--user and --all", "both" if everyone else "neither", "Give exactly one of them.")
     if everyone != (to is not None):
         raise UsageError("--to", to or "nothing", "Give --to FOLDER together with --all, and only then.")
+    if part_users is not None and not everyone:
+        raise UsageError("--part-users", part_users, "Give it together with --all.")
     from index.filters import ItemFilter
     from index.recommender import open_release
 
@@ -103,12 +107,14 @@ def _print(answer: "Recommendation", user: str, json_: bool) -> None:
 
 
 def _write(
-    recommender: "Recommender", release: ReleaseManifest, to: Path, k: int, part_users: int, json_: bool
+    recommender: "Recommender", release: ReleaseManifest, to: Path, k: int, part_users: int | None, json_: bool
 ) -> None:
-    from index.recommendations import recommend_all
+    from index.recommendations import PART_USERS, recommend_all
 
     with progress(not json_) as bar:
         task = bar.add_task("Recommending to users", total=release.users)
-        made = recommend_all(recommender, release, to, k, part_users, lambda users: bar.advance(task, users))
+        made = recommend_all(
+            recommender, release, to, k, part_users or PART_USERS, lambda users: bar.advance(task, users)
+        )
     facts = {"release": release.name, "users": release.users, "rows": made.rows, "files": len(made.files)}
     report(json_, "Recommendations", facts, to)

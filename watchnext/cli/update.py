@@ -44,6 +44,7 @@ def update(
         **made.model_dump(include={"name", "updated_from", "items"}),
         "new_items": done.new,
         "vectors_replaced": done.replaced,
+        "facts_changed": done.described,
         "withdrawn": done.withdrawn,
         "restored": done.restored,
         "scored_beside_the_index": done.fresh,
