@@ -74,6 +74,19 @@ class ServingSettings(Closed):
             raise UsageError("--default-k", self.default_k, f"Give at most --max-k, {self.max_k}.")
         return self
 
+    @field_validator("traces")
+    @classmethod
+    def _is_an_address(cls, traces: str | None) -> str | None:
+        if traces is not None and not traces.startswith(("http://", "https://")):
+            raise UsageError("--traces", traces, "Give an address such as http://localhost:4318.")
+        return traces
+
+    @model_validator(mode="after")
+    def _rates_are_of_keys(self) -> Self:
+        if self.requests_per_second is not None and self.keys is None:
+            raise UsageError("--rate", self.requests_per_second, "It limits what a key may ask: give --keys, too.")
+        return self
+
     @model_validator(mode="after")
     def _somebody_may_ask(self) -> Self:
         if (self.keys is None) != self.without_keys:

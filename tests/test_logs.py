@@ -153,6 +153,7 @@ def test_all_loggers_write_the_same_way(written: Written) -> None:
         ("warning", "gunicorn.error", "Worker 7 ended"),
         ("error", "anything.else", "Bad"),
     ]
+    assert {line["pid"] for line in lines} == {os.getpid()}
     assert (lines[0]["release"], lines[3]["path"], "color_message" in lines[1]) == ("r2", "/x", False)
 
 

@@ -182,12 +182,14 @@ def test_a_route_through_fastapi_and_the_short_way_answer_alike(releases: Path) 
     ("more", "told"),
     [
         ({"without_keys": False}, "--keys: got none"),
+        ({"requests_per_second": 5.0}, "--rate: got 5.0. .* --keys"),
+        ({"traces": "foo"}, "--traces: got foo"),
         ({"keys": Path("k.json")}, "--keys: got both"),
         ({"host": "0.0.0.0"}, "--without-keys: got --host 0.0.0.0"),  # noqa: S104
         ({"host": "example.org"}, "--without-keys: got --host example.org"),
     ],
 )
-def test_nobody_listens_without_keys_by_accident(releases: Path, more: dict[str, Any], told: str) -> None:
+def test_what_does_not_go_together_is_refused(releases: Path, more: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         settings(releases, **more)
 

@@ -104,7 +104,7 @@ def _plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-    return json_line(dict(event))
+    return json_line({**event, "pid": os.getpid()})
 
 
 class _Text:

@@ -41,7 +41,8 @@ def serve(
         int, typer.Option(min=1, help="Requests under way in a process; further ones get 503 at once.")
     ] = 128,
     rate: Annotated[
-        float | None, typer.Option(help="Requests a second of keys without a rate of their own; else no limit.")
+        float | None,
+        typer.Option(min=0.001, help="Requests a second of keys without a rate of their own; else no limit."),
     ] = None,
     docs: Annotated[
         bool | None, typer.Option(help="Describe the API at /docs to whoever asks. Default: only without keys.")
