@@ -16,7 +16,8 @@ from watchnext.release import ReleaseManifest, ReleaseStore
 
 ASKED = 1000
 """Users, evenly spread, that a release must answer before anybody else asks it; this warms it up, too."""
-_TOGETHER = 100
+_TOGETHER = 16
+"""Users that are asked for at a time. For more FAISS takes threads, which a process that forks must not have."""
 _K = 50
 
 

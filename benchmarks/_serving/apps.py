@@ -16,6 +16,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def naive(settings: ServingSettings, flat: bool = False) -> ASGIApp:
     item_ids, titles = ["", *export.items.all_ids()], export.catalogue.table.column("title").to_pylist()
     rows = {user: number for number, user in enumerate(export.users.all_ids(), 1)}
     index, search = ours._index, ours._unfiltered
+    asked_in = partial(queries_in, "dot" if flat else ours.kind.space)
     if flat:
         index, search = _faiss.IndexFlatIP(ours.dim), None
         index.add(np.ascontiguousarray(export.item_vectors))
@@ -128,7 +130,7 @@ def naive(settings: ServingSettings, flat: bool = False) -> ASGIApp:
     def recommend(user_id: str, k: int = K) -> NaiveAnswer:
         row = rows[user_id]
         watched = set(histories[row].tolist())
-        scores, numbers = index.search(vectors[row][None], k + len(watched), params=search)
+        scores, numbers = index.search(asked_in(vectors[row][None]), k + len(watched), params=search)
         pairs = zip(numbers[0].tolist(), scores[0].tolist(), strict=True)
         kept = [(number, score) for number, score in pairs if number > 0 and number not in watched][:k]
         found = [
