@@ -118,9 +118,9 @@ class Wanted(Closed):
     offset: int = Field(0, ge=0, le=1_000_000, examples=[0])
     """How many of the best to leave out before the first: where the last page ended."""
     categories: tuple[Name, ...] = Field((), max_length=100, examples=[["drama"]])
-    """Items of any of these only; repeat the parameter for each. None asks for nothing."""
+    """Items of any of these only; in a query, a parameter for each. None asks for nothing."""
     exclude: tuple[Id, ...] = Field((), max_length=MOST_ITEMS, examples=[["heat"]])
-    """Ids of items that are not wanted; repeat the parameter for each. Those that no item has are ignored."""
+    """Ids of items that are not wanted; in a query, a parameter for each. Those that no item has are ignored."""
     uploaded_after: Time | None = Field(None, examples=["2026-01-01T00:00:00Z"])
     """Items uploaded then or later only."""
     uploaded_before: Time | None = Field(None, examples=["2026-02-01T00:00:00Z"])
