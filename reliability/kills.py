@@ -27,6 +27,8 @@ from serving.fresh.sqlite import SqliteUpkeep
 
 Step = Callable[[str], None]
 CONNECTIONS, RETRIES = 8, 3
+AGAIN = 20
+"""Acknowledged watches that are sent once more to the next server."""
 READY_AGAIN = 20.0
 """Seconds after which a worker that was killed must have a successor."""
 
@@ -204,16 +206,20 @@ def _tidy(world: World) -> None:
 
 
 def kill_while_watching(world: World, kills: int, report: Report, step: Step) -> None:
-    """Kill all of the server while watches come in: all acknowledged ones are there, once, however often sent."""
+    """Kill all of the server while watches come in: all acknowledged ones are there, once, however often sent.
+
+    Every other server has two workers, of which one is killed first.
+    """
     acknowledged: set[str] = set()
     unsure: list[bytes] = []
     events, restart = itertools.count(), list[float]()
     tasks = 4
     for kill in range(kills):
         step(f"killing the server while watches come in, {kill + 1} of {kills}; {len(acknowledged):,} acknowledged")
-        with Server(world) as server:
+        with Server(world, 1 + kill % 2) as server:
             restart.append(server.ready_seconds)
-            left, unsure = unsure, []
+            sent = [_watch(event) for event in random.sample(sorted(acknowledged), min(AGAIN, len(acknowledged)))]
+            left, unsure = [*unsure, *sent], []
             run(_watch_until_killed(server, tasks, events, acknowledged, left, unsure))
     judge_watches(world, acknowledged, report)
     report.must("watches came in", len(acknowledged) >= kills, len(acknowledged))
@@ -254,7 +260,7 @@ async def _watch_until_killed(
     left: list[bytes],
     unsure: list[bytes],
 ) -> None:
-    """Send watches, those without an answer of before first; kill the server after up to 0.3 s."""
+    """Send watches, those in `left` first; kill the server after up to 0.3 s, one of several workers before it."""
     dead = asyncio.Event()
 
     async def one() -> None:
@@ -274,6 +280,10 @@ async def _watch_until_killed(
 
     asking = [asyncio.create_task(one()) for _ in range(tasks)]
     await asyncio.sleep(random.uniform(0.01, 0.3))
+    workers = server.workers()
+    if len(workers) > 1:
+        os.kill(random.choice(workers), signal.SIGKILL)
+        await asyncio.sleep(random.uniform(0, 0.1))
     os.killpg(server.pid, signal.SIGKILL)
     dead.set()
     await asyncio.gather(*asking)

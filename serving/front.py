@@ -4,11 +4,13 @@ FastAPI describes all routes and answers all but GET /recommend, which is answer
 response objects cost more than the search (`python -m benchmarks.serving`). Pure ASGI, no tasks, no copies.
 
 Overload: at most `waiting` requests are admitted at a time, and each further one is told at once to come again.
-Admitted ones wait for a turn of the event loop (`serving/guard/turns.py`).
+Admitted ones wait for a turn of the event loop (`serving/guard/turns.py`). A request counts from when its body is
+there: who sends slowly takes nobody's place.
 """
 
 import asyncio
 import logging
+from collections import deque
 from time import monotonic, perf_counter
 
 from fastapi import Response
@@ -34,6 +36,9 @@ STANDING_SHARE = 4
 """One in so many of `waiting` may wait in a queue that does not go within a moment."""
 TOGETHER = 4
 """Requests that get the same turn of the event loop, and so one search (`serving.together`)."""
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+_NO_ANSWER = 499
+"""What is counted where a server ends before it has answered, or a client goes; as nginx has it."""
 _OVERLOAD, _DEADLINE, _RATE, _KEY = map(REFUSALS.index, ("overload", "deadline", "rate_limit", "key"))
 
 
@@ -72,39 +77,46 @@ class Front:
         facts = scope[FACTS] = Facts(
             request_id=self._observer.ids.of(headers.get(b"x-request-id")),
             traceparent=_text(headers.get(b"traceparent")),
+            tracestate=_text(headers.get(b"tracestate")),
             begin=perf_counter(),
         )
         answer = _Answer(send, facts.request_id.encode())
-        self._under_way += 1
-        self._observer.worker.in_flight(self._under_way)
         try:
-            await self._admitted(scope, receive, answer, facts, headers.get(b"authorization"))
+            facts.key = self._gate.let_in(scope["method"], scope["path"], headers.get(b"authorization"), monotonic())
+            if scope["method"] in _WITH_BODIES:
+                received = await _received(receive)
+                if received is None:
+                    return
+                receive, facts.begin = received, perf_counter()
+            self._under_way += 1
+            self._observer.worker.in_flight(self._under_way)
+            try:
+                await self._admitted(scope, receive, answer, facts)
+            finally:
+                self._under_way -= 1
+                self._observer.worker.in_flight(self._under_way)
         except Exception as error:
             facts.key = facts.key or getattr(error, "key", None)
             await self._failed(error, answer)
         finally:
-            self._under_way -= 1
-            self._observer.worker.in_flight(self._under_way)
             self._observer.worker.queued(len(self._turns))
             facts.end = perf_counter()
-            self._observer.answered(scope["method"], _route(scope), answer.status, answer.size, facts)
+            status = answer.status or _NO_ANSWER
+            self._observer.answered(scope["method"], _route(scope), status, answer.size, facts)
 
-    async def _admitted(
-        self, scope: Scope, receive: Receive, answer: "_Answer", facts: Facts, authorization: bytes | None
-    ) -> None:
-        path, method = scope["path"], scope["method"]
-        facts.key = self._gate.let_in(method, path, authorization, monotonic())
+    async def _admitted(self, scope: Scope, receive: Receive, answer: "_Answer", facts: Facts) -> None:
         if self._under_way > self._waiting:
             raise BusyError(f"{self._waiting} requests are under way; ask again in a moment.", _OVERLOAD)
         if not await self._turns.mine(facts.begin):
             raise BusyError("More requests come than can be answered; ask again in a moment.", _OVERLOAD)
-        if perf_counter() - facts.begin > self._deadline:
+        left = self._deadline - (perf_counter() - facts.begin)
+        if left < 0:
             raise BusyError(f"Waited longer than {self._deadline:g} s; ask again.", _DEADLINE)
-        if path == RECOMMEND and method == "GET":
+        if scope["path"] == RECOMMEND and scope["method"] == "GET":
             body = await self._recommending.known(self._query.read(scope["query_string"]), facts)
             await answer.json(body, facts.server_timing())
             return
-        async with asyncio.timeout(self._deadline):
+        async with asyncio.timeout(left):
             await self._app(scope, receive, answer)
 
     async def _failed(self, error: Exception, answer: "_Answer") -> None:
@@ -150,6 +162,22 @@ class _Answer:
         """Send a response that is made."""
         await self({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await self({"type": "http.response.body", "body": response.body})
+
+
+async def _received(receive: Receive) -> Receive | None:
+    """Wait for the body of a request; what then gives it again, or None where the client has gone."""
+    messages: deque[Message] = deque()
+    more = True
+    while more:
+        messages.append(await receive())
+        if messages[-1]["type"] == "http.disconnect":
+            return None
+        more = messages[-1].get("more_body", False)
+
+    async def again() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return again
 
 
 def _reason(error: Exception) -> int | None:

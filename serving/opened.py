@@ -62,12 +62,13 @@ def best_scores(recommender: Recommender, k: int) -> Float32:
     """
     users = len(recommender.export.users)
     drawn = np.unique(np.linspace(0, users, min(users + 1, ASKED)).astype(int)).tolist()
-    allowed, best = recommender.allowed(), []
+    allowed, best = recommender.allowed(), list[float]()
+    findable = len(recommender.export.items) - len(recommender.export.withdrawn)
     for start in range(0, len(drawn), _TOGETHER):
         some = drawn[start : start + _TOGETHER]
         askers = [recommender.askers.stored(user) for user in some]
         for user, asker, found in zip(some, askers, recommender.answers(askers, k, allowed), strict=True):
-            if not len(found.numbers) and len(asker.watched) < len(recommender.export.items) and allowed is None:
+            if not len(found.numbers) and len(asker.watched) < findable and allowed is None:
                 _refuse(user, "no item")
             _check(user, asker, found)
             if found.sources and found.sources[0][0] == "stored":

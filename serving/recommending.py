@@ -133,7 +133,7 @@ class Recommending:
         if asked.exclude:
             asker = _excluding(opened, asker, asked)
         if is_filtered(asked) or asked.explain:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline - (perf_counter() - facts.begin)):
                 loop = asyncio.get_running_loop()
                 made = await loop.run_in_executor(self._threads, _made, opened, asker, asked, facts)
         else:

@@ -2,7 +2,8 @@
 
 A release is opened beside those that answer, checked and warmed; then one reference is replaced. Requests under way
 finish on what they began with, which goes when the last of them has. Whatever cannot be opened is logged, and all
-stays as it is until CURRENT or VARIANTS change again.
+stays as it is; it is tried again when CURRENT, VARIANTS or DENIED change, and after a while, as a disk or a network
+may have failed.
 """
 
 import fcntl
@@ -11,11 +12,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import NamedTuple
 
 from serving.opened import Opened
 from serving.problems import NoReleaseError
-from watchnext.denied import read_denied
+from watchnext.denied import DENIED, read_denied
 from watchnext.errors import WatchnextError
 from watchnext.files import Stamp, stamp
 from watchnext.release import CURRENT, ReleaseStore
@@ -24,6 +26,10 @@ from watchnext.variants import CURRENT_VARIANT, VARIANTS, Variants, read_variant
 log = logging.getLogger(__name__)
 OVERRIDE = "override"
 """What the variant is called where a request names its release."""
+_SOON, _LATER = 10.0, 600.0
+"""Seconds until what was refused is tried again, the first time and at the most; they double in between."""
+_FIRST_LOOK = 20.0
+"""Seconds that a process waits at its start for a release newer than the one it was forked with."""
 _NICE = 10
 """How far the thread that opens releases stands back behind those that answer."""
 
@@ -81,9 +87,9 @@ class LiveReleases:
         self._live: Live | None = None
         self._reason = "The release is being loaded; ask again in a moment."
         self._seen: list[Stamp] = []
-        self._tried: tuple[Variants, dict[str, str]] | None = None
-        self._told = ""
-        self._stopped = threading.Event()
+        self._answering: tuple[Variants, dict[str, str]] | None = None
+        self._told, self._refusals, self._again = "", 0, 0.0
+        self._stopped, self._looked = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -95,20 +101,22 @@ class LiveReleases:
 
     def look(self) -> None:
         """Open what CURRENT and VARIANTS name, if that has changed, and swap; never raises for a bad release."""
-        stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS)]
-        if self._live is not None and stamps == self._seen:
+        stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS, DENIED)]
+        if stamps == self._seen and (not self._refusals or monotonic() < self._again):
             return
         self._seen = stamps
         try:
-            read_denied(self._store.root)  # what is wrong with it is mended without another release
+            read_denied(self._store.root)
             variants = read_variants(self._store.root)
             wanted = variants, self._releases_of(variants)
-            if wanted != self._tried:
-                self._tried = wanted
+            if wanted != self._answering:
                 self._swap(*wanted)
-                self._told = ""
-        except (WatchnextError, OSError) as error:
-            self._refuse(str(error))
+                self._answering = wanted
+            self._told, self._refusals = "", 0
+        except Exception as error:  # whatever it is, what answers goes on
+            self._again = monotonic() + min(_SOON * 2**self._refusals, _LATER)
+            self._refusals += 1
+            self._refuse(error)
 
     def start(self, swapped: Swapped = lambda _, __: None) -> None:
         """Look again and again, in a thread.
@@ -117,12 +125,13 @@ class LiveReleases:
             swapped: called after each swap with what answered before, if anything did, and what does now; after a
                 refusal both are the same.
         """
-        if self._live is not None:
-            self.look()  # the process that this one was forked from may have opened what it has long ago
+        forked, self._swapped = self._live is not None, swapped
+        if forked:
             swapped(None, self._live)
-        self._swapped = swapped
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
         self._thread.start()
+        if forked:  # from a process that may have opened what it has long ago
+            self._looked.wait(_FIRST_LOOK)
 
     def stop(self) -> None:
         """End the thread, once a release that it is just opening is open."""
@@ -135,6 +144,7 @@ class LiveReleases:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)  # Linux: of this thread alone
         while not self._stopped.is_set():
             self.look()
+            self._looked.set()
             self._stopped.wait(self._poll_seconds)
 
     def _releases_of(self, variants: Variants) -> dict[str, str]:
@@ -159,9 +169,12 @@ class LiveReleases:
         with _alone(self._store):
             return Opened.open(self._store, name)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, error: Exception) -> None:
+        why = str(error) or type(error).__name__
         if why != self._told:
-            log.warning("No release to answer from: %s" if self._live is None else "All stays as it is: %s", why)
+            unforeseen = None if isinstance(error, WatchnextError | OSError) else error
+            what = "No release to answer from: %s" if self._live is None else "All stays as it is: %s"
+            log.warning(what, why, exc_info=unforeseen)
             self._told, self._reason = why, "No release can be opened; the server's log says why."
             self._swapped(self._live, self._live)
 

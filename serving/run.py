@@ -3,6 +3,7 @@
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -32,6 +33,7 @@ def serve(settings: ServingSettings, announce: Callable[[str], None] = print) ->
     Raises UsageError where the address cannot be listened on, and what `create_app` raises.
     """
     listener = _listen(settings.host, settings.port)
+    _allow_open_files()
     try:
         logs = Logs(settings.log_format)
         app = create_app(settings, logs)
@@ -74,6 +76,15 @@ def _serve_here(config: uvicorn.Config, listener: socket.socket, announce: Calla
     announce(_url(listener))
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have: each connection is one, and 1,024 are the usual limit."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415  (Windows has none)
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,4 +42,12 @@ def wait_ready(client: httpx.Client) -> None:
     end = time.monotonic() + 10
     while client.get("/healthz/ready").status_code != 200:
         assert time.monotonic() < end, "not ready after 10 s"
+        time.sleep(0.01)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for at most ten seconds."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
         time.sleep(0.01)

@@ -1,6 +1,8 @@
 """The population stability index against values worked out by hand, and the reference that a release gives."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.exact import ExactIndex
+from index.faiss_index import Changes, FaissIndex
+from index.kinds import Kind
 from index.recommender import Recommender
 from serving.opened import best_scores
 from serving.telemetry.drift import BINS, LEAST, ScoreReference, population_stability_index, shares
 from tests.worlds import USERS, make_export, two_groups, vectors
+from watchnext.errors import ReleaseRefusedError
+from watchnext.features import Float32
+from watchnext.histories import Int32
 
 RNG = np.random.default_rng(5)
 
@@ -89,6 +96,36 @@ def test_best_scores_are_those_of_answers() -> None:
         2 * ((u + 1) // 2) + (1 if u % 2 else 2) for u in range(1, USERS + 1)
     ]  # the first unwatched of the group
     assert sorted(found) == pytest.approx(sorted(1 - number / 1000 for number in first))
+
+
+class Wrong(ExactIndex):
+    """Finds what it should not."""
+
+    def __init__(self, vectors: Float32, score: float, number: int) -> None:
+        super().__init__(vectors)
+        self._score, self._number = score, number
+
+    def search(self, queries: Float32, k: int, *_: Any) -> tuple[Float32, Int32]:
+        """The same for everybody."""
+        shape = len(queries), k
+        return np.full(shape, self._score, np.float32), np.full(shape, self._number, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("score", "number", "got"), [(math.nan, 40, "not finite"), (1.0, 1, "watched already"), (1.0, 40, "comes twice")]
+)
+def test_a_release_with_wrong_answers_is_refused(score: float, number: int, got: str) -> None:
+    world = two_groups()
+    with pytest.raises(ReleaseRefusedError, match=got):
+        best_scores(Recommender(world, Wrong(world.item_vectors, score, number), "r1"), k=5)
+
+
+def test_who_has_watched_all_that_is_left_gets_nothing() -> None:
+    world = replace(make_export(vectors(2, 4, 0), vectors(1, 4, 1), [[1]]), withdrawn=np.array([2], np.int32))
+    built = FaissIndex.build(world.item_vectors, Kind("Flat"))
+    changes = Changes(withdrawn=world.withdrawn)
+    index = FaissIndex(built._index, world.item_vectors, built._numbers, built.kind, built.effort, changes)
+    assert len(best_scores(Recommender(world, index, "r1"), k=5)) == 0
 
 
 def test_users_without_a_vector_or_anything_left_have_no_best_score() -> None:

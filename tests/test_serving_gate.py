@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from serving.guard.gate import scope_of
 from serving.guard.key_file import Scope, create_key
 from serving.settings import ServingSettings
 from serving.telemetry.logs import Logs
-from tests.servers import running, settings, wait_ready
+from tests.servers import running, settings, wait_ready, wait_until
 from tests.worlds import two_groups, write_release
 from watchnext.errors import UsageError
 
@@ -176,6 +178,22 @@ def test_a_route_through_fastapi_and_the_short_way_answer_alike(releases: Path) 
         app.front = front
     for query, one, other in zip(queries, short, long, strict=True):
         assert (one.status_code, one.json()) == (other.status_code, other.json()), query
+
+
+def test_who_sends_slowly_takes_nobodys_place_and_is_answered(releases: Path) -> None:
+    head = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"
+    with running(create_app(settings(releases, waiting=1, deadline_seconds=0.3))) as client:
+        wait_ready(client)
+        slow, gone = (socket.create_connection(("127.0.0.1", client.base_url.port or 0)) for _ in range(2))
+        with slow, gone:
+            slow.sendall(head)
+            gone.sendall(head)
+            time.sleep(0.4)
+            assert client.get("/recommend?user_id=u0").status_code == 200
+            gone.close()
+            slow.sendall(b'{"k": 1}')
+            assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda: 'status="4xx"} 1.0' in client.get("/metrics").text)  # who has gone is counted
 
 
 @pytest.mark.parametrize(

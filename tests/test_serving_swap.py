@@ -1,8 +1,7 @@
 """Releases that come and go while a server answers: swapped, split, shadowed, refused, rolled back."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,18 @@ import httpx
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from serving.app import create_app
 from serving.releases import Live, LiveReleases
 from tests.commands import run
-from tests.servers import running, settings, wait_ready
+from tests.servers import running, settings, wait_ready, wait_until
 from tests.worlds import mean_world, write_release
+from watchnext.denied import DENIED
 from watchnext.errors import UsageError
 from watchnext.export import Export
-from watchnext.release import ReleaseStore
-from watchnext.variants import Variants, write_variants
+from watchnext.release import CURRENT, ReleaseStore
+from watchnext.variants import MOST_VARIANTS, Variants, write_variants
 
 USERS = [f"u{n}" for n in range(40)]
 
@@ -42,13 +43,6 @@ def serving(folder: Path, **more: Any) -> Iterator[httpx.Client]:
     with running(create_app(settings(folder / "releases", **more))) as client:
         wait_ready(client)
         yield client
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def asked(client: httpx.Client, user: str = "u0", **more: Any) -> tuple[str, str, str]:
@@ -117,9 +111,80 @@ def test_a_process_forked_late_begins_with_what_answers_now(tmp_path: Path) -> N
     releases.start(lambda before, now: swaps.append((before, now)))
     try:
         assert releases.live.main.manifest.name == "b"
-        assert swaps == [(None, releases.live)]
+        assert [None if now is None else now.main.manifest.name for _, now in swaps] == ["a", "b"]
     finally:
         releases.stop()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("serving.releases.monotonic", lambda: now[0])
+    return now
+
+
+def test_what_was_refused_is_tried_again_after_a_while(tmp_path: Path, clock: list[float]) -> None:
+    releases = LiveReleases(publish(tmp_path, 3, "a"), poll_seconds=60)
+    releases.look()
+    vectors = publish(tmp_path, 4, "b").path("b") / "export" / "item_vectors.npy"
+    vectors.rename(tmp_path / "away")
+    for _ in range(2):
+        releases.look()
+        assert releases.live.main.manifest.name == "a"
+    (tmp_path / "away").rename(vectors)
+    clock[0] += 9
+    releases.look()
+    assert releases.live.main.manifest.name == "a"
+    clock[0] += 2
+    releases.look()
+    assert releases.live.main.manifest.name == "b"
+
+
+def test_a_mended_deny_list_lets_a_refused_release_in(tmp_path: Path, clock: list[float]) -> None:
+    store = publish(tmp_path, 3, "a")
+    releases = LiveReleases(store, poll_seconds=60)
+    releases.look()
+    (store.root / DENIED).write_text("[")
+    publish(tmp_path, 4, "b")
+    releases.look()
+    assert releases.live.main.manifest.name == "a"
+    (store.root / DENIED).write_text("[]")
+    releases.look()
+    assert releases.live.main.manifest.name == "b"
+
+
+def test_nothing_ends_the_watching(tmp_path: Path, clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    store = publish(tmp_path, 3, "a")
+    releases = LiveReleases(store, poll_seconds=60)
+    releases.look()
+    (store.root / CURRENT).write_bytes(b"\xff")
+    for _ in range(3):
+        releases.look()
+        clock[0] += 1000
+    assert releases.live.main.manifest.name == "a"
+    assert len(caplog.records) == 1
+    store.make_current("a")
+    publish(tmp_path, 4, "b")
+    releases.look()
+    assert releases.live.main.manifest.name == "b"
+
+
+def test_as_many_variants_as_may_be(tmp_path: Path) -> None:
+    names = [f"r{n}" for n in range(MOST_VARIANTS + 1)]
+    for name in names:
+        store = publish(tmp_path, 3, name)
+    write_variants(store.root, Variants(split=dict.fromkeys(names[:-1], 1.0), shadow=names[-1]))
+    with serving(tmp_path) as client:
+        for user in USERS:
+            asked(client, user)
+        answered = [metric(client, "watchnext_answers_total", source="stored", variant=name) for name in names]
+        assert sum(answered) == len(USERS)
+        assert (
+            metric(client, "watchnext_requests_total", route="GET /recommend", status="2xx", variant=names[7])
+            == (answered[7])
+        )
+    with pytest.raises(ValidationError):
+        Variants(split=dict.fromkeys(names, 1.0))
 
 
 def test_split_is_sticky_and_the_current_one_follows(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from watchnext.files import write_atomic
 
 VARIANTS = "VARIANTS"
 CURRENT_VARIANT = "current"
+MOST_VARIANTS = 8
+"""In a split."""
 _HASHES = 2**64
 Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
@@ -25,7 +27,7 @@ Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 class Variants(Closed):
     """What a server answers from."""
 
-    split: dict[str, Weight] = Field({CURRENT_VARIANT: 1.0}, min_length=1, max_length=16)
+    split: dict[str, Weight] = Field({CURRENT_VARIANT: 1.0}, min_length=1, max_length=MOST_VARIANTS)
     """Weights of variants by name: `current`, or the name of a release. Their order matters: see above."""
     shadow: str | None = None
     """A release that is asked, too, and whose answers are compared and thrown away."""

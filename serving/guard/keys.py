@@ -60,7 +60,7 @@ class KeyRing:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
         self._nobody = sha256(b"nobody's key").digest(), None
-        self._stamp, self._next_look = stamp(path), clock() + LOOK_SECONDS
+        self._stamp, self._next_look, self._told = stamp(path), clock() + LOOK_SECONDS, ""
         self._take(read_keys(path))
 
     def __len__(self) -> int:
@@ -96,12 +96,14 @@ class KeyRing:
         now = stamp(self._path)  # before reading: what changes meanwhile is read at the next look
         if now == self._stamp:
             return
-        self._stamp = now
         try:
             self._take(read_keys(self._path))
+            self._stamp, self._told = now, ""
             log.info("%s has %d keys.", self._path, len(self))
-        except WatchnextError as error:
-            log.error("%s The keys read last stay valid.", error)
+        except WatchnextError as error:  # read again at the next look: it may be the system that failed
+            if str(error) != self._told:
+                log.error("%s The keys read last stay valid.", error)
+            self._told = str(error)
 
     def _take(self, stored: dict[str, StoredKey]) -> None:
         self._keys: dict[bytes, tuple[bytes, Key | None]] = {

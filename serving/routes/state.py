@@ -61,10 +61,11 @@ def add_metrics(app: FastAPI, releases: LiveReleases, store: FreshStore | None, 
     @app.get("/metrics", response_class=Response, responses=_OFTEN, tags=["state"])
     async def metrics(accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
         """What all processes counted, for Prometheus."""
-        sizes.clear()
+        found = []
         if store is not None:
             with suppress(StoreUnavailableError):
-                sizes.append(await store.size())
+                found = [await store.size()]
+        sizes[:] = found
         text, kind = await asyncio.to_thread(observer.metrics.render, accept)
         return Response(text, headers={"content-type": kind})
 

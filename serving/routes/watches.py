@@ -94,13 +94,13 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
             fresh = NOTHING if store is None else await store.of(user_id)
         except StoreUnavailableError:
             facts.degraded = True
-        watches = _watches(opened, user_id, fresh)
+        total, watches = _watches(opened, user_id, fresh, limit)
         return HistoryAnswer(
             user_id=user_id,
             release=opened.manifest.name,
             degraded=facts.degraded,
-            total=len(watches),
-            watches=watches[:limit],
+            total=total,
+            watches=watches,
         )
 
     @app.delete("/users/{user_id}", responses=responses(401, 403, 422, 429, 503), **described)
@@ -122,8 +122,8 @@ def _needed(store: FreshStore | None) -> FreshStore:
     return store
 
 
-def _watches(opened: Opened, user_id: str, fresh: Fresh) -> list[HistoryItem]:
-    """All watches of a user, the newest first."""
+def _watches(opened: Opened, user_id: str, fresh: Fresh, limit: int) -> tuple[int, list[HistoryItem]]:
+    """How many watches a user has, and some of them, the newest first."""
     export = opened.recommender.export
     stored = opened.askers.stored_watches(user_id, fresh)
     seen = {(item_id, when) for item_id, when in stored}
@@ -133,9 +133,9 @@ def _watches(opened: Opened, user_id: str, fresh: Fresh) -> list[HistoryItem]:
         *((when, "fresh", item_id) for item_id, when in new),
     ]
     rows.sort(key=lambda row: row[0])
-    rows.reverse()
+    total, rows = len(rows), rows[-limit:][::-1]
     numbers = export.items.numbers([item_id for _, _, item_id in rows])
-    return [
+    return total, [
         HistoryItem.model_construct(
             item_id=item_id,
             title=export.catalogue.title(number) if number else None,

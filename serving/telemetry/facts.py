@@ -1,6 +1,7 @@
 """What becomes known of a request while it is answered: for its log line, metrics, span and `Server-Timing`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 
 from serving.telemetry.metrics import NO_VARIANT
 from watchnext.api.answers import Source
@@ -13,7 +14,9 @@ class Facts:
     request_id: str = ""
     traceparent: str | None = None
     """The header of this name, which says what trace the request is part of."""
-    begin: float = 0.0
+    tracestate: str | None = None
+    """Its second header."""
+    begin: float = field(default_factory=perf_counter)
     end: float = 0.0
     user_id: str | None = None
     key: str | None = None

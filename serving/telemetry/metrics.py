@@ -12,6 +12,7 @@ from serving.telemetry.cells import Family, SharedCells
 from serving.telemetry.drift import BINS
 from watchnext.api.answers import Source
 from watchnext.errors import UsageError
+from watchnext.variants import MOST_VARIANTS
 
 SECONDS = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the buckets of latencies."""
@@ -20,8 +21,8 @@ SOURCES: tuple[str, ...] = get_args(Source)
 STAGES = ("vector", "search", "filter")
 REFUSALS = ("overload", "deadline", "rate_limit", "key")
 CHECKS = ("recall", "shadow")
-VARIANTS = 8
-"""Releases that can be told apart at once: live ones and shadows. Each has a slot, a number from 0."""
+VARIANTS = MOST_VARIANTS + 1
+"""Releases that can be told apart at once: live ones and a shadow. Each has a slot, a number from 0."""
 NO_VARIANT = VARIANTS
 """The slot of requests that no release answers."""
 OTHER = "other"

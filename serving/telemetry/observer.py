@@ -116,7 +116,9 @@ class Observer:
     def _traced(self, tracing: "Tracing", route: str, status: int, facts: Facts) -> str | None:
         begun, ended = int(facts.begin * _NANOSECONDS), int(facts.end * _NANOSECONDS)
         about = {"watchnext.release": facts.release} if facts.release else None
-        return tracing.request(route, status, begun, ended, _parts(facts), facts.traceparent, attributes=about)
+        return tracing.request(
+            route, status, begun, ended, _parts(facts), facts.traceparent, facts.tracestate, attributes=about
+        )
 
 
 def _parts(facts: Facts) -> Iterable[tuple[str, int, int]]:

@@ -40,6 +40,9 @@ def serve(
     waiting: Annotated[
         int, typer.Option(min=1, help="Requests under way in a process; further ones get 503 at once.")
     ] = 128,
+    deadline: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that a request may wait and be answered; then it gets 503.")
+    ] = 2.0,
     rate: Annotated[
         float | None,
         typer.Option(min=0.001, help="Requests a second of keys without a rate of their own; else no limit."),
@@ -80,6 +83,7 @@ def serve(
             "default_k": default_k or min(50, max_k),
             "max_k": max_k,
             "waiting": waiting,
+            "deadline_seconds": deadline,
             "requests_per_second": rate,
             "docs": without_keys if docs is None else docs,
             "cors_origins": tuple(cors_origin or ()),
