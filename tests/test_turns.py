@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.guard.turns import REFUSED_FOR_ONE, STANDING, Turns
+from serving.guard.turns import FEW, REFUSED_FOR_ONE, STANDING, Turns
 
 
 def in_loop(work: Callable[[], Awaitable[None]]) -> None:
@@ -107,7 +107,24 @@ def test_who_has_gone_takes_no_turn() -> None:
     in_loop(work)
 
 
-@given(st.integers(1, 30), st.integers(1, 5))
+def test_a_long_queue_is_answered_one_a_turn() -> None:
+    async def work() -> None:
+        turns, seen, ticks = Turns(100, each=4), list[int](), 0
+
+        async def ask() -> None:
+            assert await turns.mine(0.0)
+            seen.append(ticks)
+
+        asking = [asyncio.create_task(ask()) for _ in range(1 + 10 + FEW)]
+        while not all(task.done() for task in asking):
+            await asyncio.sleep(0)
+            ticks += 1
+        assert list(Counter(seen).values()) == [1] * 11 + [4] * (FEW // 4)
+
+    in_loop(work)
+
+
+@given(st.integers(1, 1 + FEW), st.integers(1, 5))
 def test_some_may_share_a_turn_in_their_order(requests: int, each: int) -> None:
     async def work() -> None:
         turns, seen, ticks = Turns(100, each=each), list[tuple[int, int]](), 0

@@ -14,6 +14,9 @@ from collections import deque
 
 STANDING = 0.1
 """Seconds that a queue may take to become empty."""
+FEW = 16
+"""Requests that may wait and still share turns. Where more do, the loop looks at its sockets after each answer: uvloop
+accepts one connection a turn, and whoever is to be refused should hear it soon."""
 REFUSED_FOR_ONE = 4
 """Refusals that take the time of an answer, about: after so many one more is answered in a turn, so that whoever asks
 again at once, against what he is told, does not take all the time there is."""
@@ -25,7 +28,7 @@ class Turns:
     Args:
         steady: requests that may wait in a queue that stands: their time to wait is that of as many answers.
         standing: seconds, see above.
-        each: requests that get the same turn of the loop, where so many wait.
+        each: requests that get the same turn of the loop, where no more than `FEW` wait.
     """
 
     def __init__(self, steady: int, standing: float = STANDING, each: int = 1) -> None:
@@ -59,7 +62,8 @@ class Turns:
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         refused, self._refused = self._refused, 0
-        left = self._each + refused // REFUSED_FOR_ONE
+        together = self._each if len(self._waiting) <= FEW else 1
+        left = together + refused // REFUSED_FOR_ONE
         while self._waiting and left:
             future = self._waiting.popleft()
             if not future.done():  # else whoever waited has gone
