@@ -15,8 +15,8 @@ from collections import deque
 STANDING = 0.1
 """Seconds that a queue may take to become empty."""
 FEW = 16
-"""Requests that may wait and still share turns. Where more do, the loop looks at its sockets after each answer: uvloop
-accepts one connection a turn, and whoever is to be refused should hear it soon."""
+"""Requests that may wait and still share turns. Where more do, the loop looks at its sockets after each answer:
+uvloop accepts one connection a turn, and whoever is to be refused should hear it soon."""
 REFUSED_FOR_ONE = 4
 """Refusals that take the time of an answer, about: after so many one more is answered in a turn, so that whoever asks
 again at once, against what he is told, does not take all the time there is."""
