@@ -85,7 +85,7 @@ class Categories:
     def open(cls, folder: Path, items: int) -> Self:
         """Memory-map what `save` wrote. Raises CorruptError where the files do not fit together or to the items."""
         bitmaps, lists = _load(folder, {"category_bitmaps": np.uint8, "category_lists": np.int32})
-        names = open_table(folder / "categories.arrow", _NAMES)
+        names = open_table(folder / "categories.arrow", _NAMES, thorough=True)
         counts = np.array(names.column("items").to_pylist(), np.float64)  # null becomes NaN
         dense = _dense(counts, items)
         fits = bitmaps.shape == (dense, width(items)) and lists.shape == (counts[dense:].sum(),)

@@ -37,6 +37,8 @@ DEGREES = (16, 32, 48)
 _EXHAUSTIVE_UP_TO = 200_000
 _LEAST_LIST = 40
 """Lists are not halved where they have, on average, fewer items than twice this."""
+_LEAST_TRAINED = 16
+"""A code of 4 bits is learnt from no fewer items."""
 _MORE_EFFORT = 10
 """So often a search gets a twentieth more effort, when the second sample does not confirm the target."""
 
@@ -47,11 +49,14 @@ class IndexOptions(Closed):
     target_recall: float = Field(0.99, gt=0, le=1)
     """The least recall@50 of an approximate index; without one that reaches it exact search is used."""
     flat_below: int = Field(5_000, ge=0)
-    """Catalogues of fewer items are searched exactly: that takes some 30 microseconds."""
+    """Catalogues of fewer items are searched exactly, if that fits into the memory: it takes some 30 microseconds."""
     queries: int = Field(4000, ge=1)
     """At most so many user vectors tune the search, and as many others, which no tuning sees, check it."""
     memory_megabytes: float | None = Field(None, gt=0)
-    """The most that the index may take on disk and in memory; the item vectors are not counted. None: any size."""
+    """The most that the index may take on disk and in memory; the item vectors are not counted. None: any size.
+
+    Where no user has a vector, nothing can be measured, and all vectors are searched exactly whatever they take.
+    """
     build_seconds: float = Field(900, gt=0)
     """After so long no other kind is tried, and a graph that would end later is given up."""
     seed: int = Field(0, ge=0)
@@ -125,7 +130,7 @@ class _Contest:
     def run(self) -> None:
         """Let all kinds enter that suit the catalogue's size, while there is time."""
         self.enter(FLAT)
-        if len(self.numbers) < self.options.flat_below:
+        if self.best is not None and len(self.numbers) < self.options.flat_below:
             return
         for kind in self._kinds():
             if time.monotonic() > self.until:
@@ -146,7 +151,8 @@ class _Contest:
         if self.best is not None and self.best.index.kind.lists:
             lists = self.best.index.kind.lists
         halves = (f"PQ{dim // 2}x4fs",) if dim % 2 == 0 else ()
-        for code in ("Flat", "SQ8", f"PQ{dim}x4fs", *halves, "RaBitQ"):
+        products = (f"PQ{dim}x4fs", *halves) if items >= _LEAST_TRAINED else ()
+        for code in ("Flat", "SQ8", *products, "RaBitQ"):
             yield Kind(f"IVF{lists},{code}")
         for space in SPACES if self.skew >= SKEWED else SPACES[:1]:
             if space != "dot":
@@ -176,12 +182,21 @@ class _Contest:
         enough: list[tuple[Point, int]] = []
         slow = 2 * self.best.microseconds if self.best else np.inf
         for point in climb(index, self.tuning, self.options.target_recall, slow):
+            trial = self._note(_trial(point, size, seconds))
             if point.reaches(self.options.target_recall):
-                enough.append((point, len(self.trials)))
-            self.trials.append(_trial(point, size, seconds))
+                enough.append((point, trial))
             self.say(point.index.describe())
         if enough:
             self._challenge(*min(enough, key=lambda each: each[0].microseconds))
+
+    def _note(self, trial: Trial) -> int:
+        """Add a trial, unless the same search was tried before; returns its place."""
+        tried = [(t.kind, t.space, t.search) for t in self.trials]
+        same = (trial.kind, trial.space, trial.search)
+        if same in tried:
+            return tried.index(same)
+        self.trials.append(trial)
+        return len(tried)
 
     def _built(self, kind: Kind) -> object:
         if not kind.lists:
@@ -199,8 +214,8 @@ class _Contest:
         for _ in range(_MORE_EFFORT):
             if point.confirmed(checked, target) or point.index.kind.effort is None:
                 break
-            point, trial = measured(harder(point.index), self.tuning, target), len(self.trials)
-            self.trials.append(_trial(point, self.trials[-1].megabytes, self.trials[-1].build_seconds))
+            point, last = measured(harder(point.index), self.tuning, target), self.trials[trial]
+            trial = self._note(_trial(point, last.megabytes, last.build_seconds))
             checked = self._checked(point)
         self.trials[trial] = self.trials[trial].model_copy(update={"unseen_recall_at_50": checked.recall})
         if not point.confirmed(checked, target):

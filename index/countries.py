@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from watchnext.catalogue import open_table, save_table
+from watchnext.errors import CorruptError
 from watchnext.export import Export
 from watchnext.features import Float32
 from watchnext.histories import Int32
@@ -18,6 +19,7 @@ from watchnext.histories import Int32
 POPULAR = "popular.arrow"
 MOST = 2_000
 """Items of a country that are kept; whoever needs more gets those popular everywhere."""
+_CURE = "Build the index again: watchnext index."
 _SCHEMA = pa.schema(
     [("country", pa.large_string()), ("items", pa.list_(pa.int32())), ("shares", pa.list_(pa.float32()))]
 )
@@ -63,14 +65,29 @@ class Countries:
         save_table(pa.table(columns, schema=_SCHEMA), folder / POPULAR)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read the file that `save` wrote; an index of before there was one knows no country."""
-        if not (folder / POPULAR).is_file():
+    def open(cls, folder: Path, export: Export) -> Self:
+        """Read the file that `save` wrote; an index of before there was one knows no country.
+
+        Items that the export says are withdrawn are left out: updates keep the file as the index was built with it.
+        Raises CorruptError where the file holds anything else.
+        """
+        path = folder / POPULAR
+        if not path.is_file():
             return cls({})
-        rows = open_table(folder / POPULAR, _SCHEMA).to_pylist()
-        return cls(
-            {
-                row["country"]: Popular(np.array(row["items"], np.int32), np.array(row["shares"], np.float32))
-                for row in rows
-            }
-        )
+        table = open_table(path, _SCHEMA, thorough=True)
+        names, items, shares = (column.combine_chunks() for column in table.columns)
+        counts = pc.list_value_length(items)
+        numbers, parts = pc.list_flatten(items), pc.list_flatten(shares)
+        nulls = sum(column.null_count for column in (names, items, shares, numbers, parts))
+        if nulls or not counts.equals(pc.list_value_length(shares)):
+            raise CorruptError(str(path), "nulls, or items and shares that differ in number", _CURE)
+        numbers, parts = numbers.to_numpy(), parts.to_numpy()
+        if not ((numbers >= 1) & (numbers <= len(export.items)) & (parts >= 0) & (parts <= 1)).all():
+            raise CorruptError(str(path), "numbers that no item has, or shares not from 0 to 1", _CURE)
+        there = ~np.isin(numbers, export.withdrawn)
+        popular, end = {}, 0
+        for name, count in zip(names.to_pylist(), counts.to_pylist(), strict=True):
+            start, end = end, end + count
+            kept = there[start:end]
+            popular[name] = Popular(numbers[start:end][kept], parts[start:end][kept])
+        return cls(popular)

@@ -127,14 +127,15 @@ class FaissIndex:
         self, queries: Float32, k: int, watched: Sequence[Int32], allowed: Bool | None
     ) -> Iterator[Int32]:
         """For each query the numbers of the items to choose the best of."""
-        count = len(self._numbers) if allowed is None else int(np.count_nonzero(allowed))
+        items = len(self._vectors) - 1
+        count = items if allowed is None else int(np.count_nonzero(allowed))  # with those never trained, as `items`
         if allowed is not None and count <= max(self.effort.scan_below, k):
             few = _numbers(allowed & self._findable)
             yield from (self._without(few, row) for row in watched)
             return
-        plan = self._plan(k, count / len(self._numbers), allowed)
+        plan = self._plan(k, count / items, allowed)
         dropped = max(map(len, watched)) + len(self.changes.fresh) + len(self.changes.withdrawn)
-        dropped += max(0, len(self._numbers) - count)
+        dropped += max(0, items - count)
         proposed = self._propose(queries, plan.fetch + min(SPARE, dropped), plan.parameters)
         for query, found, row in zip(queries, proposed, watched, strict=True):
             dropping = len(row) or plan.mask is not None or not found[-1]

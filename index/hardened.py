@@ -20,9 +20,9 @@ from watchnext.histories import Int32
 
 KINDS = re.compile(
     r"""
-    Flat | SQ(fp16|8) | PQ\d{1,3}x4fs
+    Flat | SQ(fp16|8) | PQ\d{1,5}x4fs
     | HNSW\d{1,3}(,(Flat|SQ(fp16|8)))?
-    | IVF\d{1,6}(_HNSW\d{1,3})?,(Flat|SQ(fp16|8)|PQ\d{1,3}x4fs|RaBitQ(fs)?[1-9]?)
+    | IVF\d{1,6}(_HNSW\d{1,3})?,(Flat|SQ(fp16|8)|PQ\d{1,5}x4fs|RaBitQ(fs)?[1-9]?)
     """,
     re.VERBOSE,
 )
@@ -59,7 +59,7 @@ def read_index(path: Path, kind: str, dim: int, metric: int, ids: Int32) -> Any:
         empty = _empty(kind, dim, metric, len(ids))
         content = np.memmap(path, np.uint8, "r")
         _check(content[:4].tobytes() == empty[:4].tobytes(), f"no {kind} index")
-        index = _parse(content)
+        index = _parse(content, _tables(kind))
         _compare(index, _faiss.deserialize_index(empty))
         _check_filled(index, len(ids))
         if hasattr(index, "invlists"):
@@ -102,9 +102,15 @@ def _empty(kind: str, dim: int, metric: int, rows: int) -> Any:
     return _faiss.serialize_index(_faiss.index_factory(dim, kind, metric))
 
 
-def _parse(content: Any) -> Any:
-    """What FAISS makes of a file [bytes]; it may allocate no more than the file has, and must read all of it."""
-    _faiss.set_deserialization_vector_byte_limit(len(content) + 16)
+def _tables(kind: str) -> int:
+    """Bytes of the tables that FAISS asks room for beside lists of product codes, though inner products need none."""
+    product = re.fullmatch(r"IVF(\d+).*,PQ(\d+)x4fs", kind)
+    return 0 if product is None else int(product[1]) * int(product[2]) * 16 * 4
+
+
+def _parse(content: Any, more: int) -> Any:
+    """What FAISS makes of a file [bytes]; it may allocate `more` than the file has, and must read all of it."""
+    _faiss.set_deserialization_vector_byte_limit(len(content) + 16 + more)
     _faiss.set_deserialization_loop_limit(len(content))
     reader = _faiss.ZeroCopyIOReader(_faiss.swig_ptr(content), len(content))
     index = _faiss.read_index(reader)

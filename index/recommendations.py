@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-"""Columns of a part; ranks start at 1, `source` is `model` or `popular`."""
+"""Columns of a part; ranks start at 1, `source` is `stored` or `popular`."""
 PART_USERS = 1 << 14
 """Users a part by default: a file of about 8 MB with 100 items each."""
 

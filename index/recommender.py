@@ -198,4 +198,4 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
         Filters.open(path / INDEX, export.items),
     )
     denied = DeniedItems(DenyList(path.resolve().parent), export.items)
-    return Recommender(export, index, manifest.name, filters, denied, Countries.open(path / INDEX))
+    return Recommender(export, index, manifest.name, filters, denied, Countries.open(path / INDEX, export))

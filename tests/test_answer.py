@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from index.askers import Asker
-from index.countries import MOST, Countries
+from index.countries import MOST, POPULAR, Countries
 from index.exact import ExactIndex
 from index.recommender import Found, Recommender, open_release
+from index.update import update
 from tests.worlds import make_export, two_groups, vectors, write_release
 from watchnext.api.answers import Source
-from watchnext.catalogue import USER_SCHEMA
+from watchnext.catalogue import USER_SCHEMA, save_table
+from watchnext.errors import CorruptError
 from watchnext.export import Export
 from watchnext.features import FeatureSpec
 
@@ -99,3 +102,55 @@ def test_only_the_most_watched_of_a_country_are_kept() -> None:
     world = in_countries([list(range(1, MOST + 3)), [7]], ["DE", "DE"], items=MOST + 2)
     kept = Countries.of(world).popular["DE"].numbers
     assert (len(kept), kept[0]) == (MOST, 7)
+
+
+def test_withdrawn_items_are_not_popular_in_a_country(tmp_path: Path) -> None:
+    store, _ = write_release(WORLD, tmp_path, "r1")
+    update(store, withdraw=["i5"], name="r2")
+    found = open_release(store.path("r2")).answer(asker(country="FR"), 3)
+    assert (rows(found), found.sources) == ([4, 2, 1], [("popular_in_country", 1), ("popular", 2)])
+    assert found.scores.tolist() == pytest.approx([1 / 3, 3 / 8, 1 / 8])
+    (tmp_path / "back.jsonl").write_text('{"item_id": "i5", "vector": [1, 2, 3, 4]}')
+    update(store, tmp_path / "back.jsonl", name="r3")
+    assert rows(open_release(store.path("r3")).answer(asker(country="FR"), 3)) == [5, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("countries", "items", "shares"),
+    [
+        (["DE", "FR"], [[0], [5]], [[0.5], [0.5]]),
+        (["DE", "FR"], [[2], [7]], [[0.5], [0.5]]),
+        (["DE", "FR"], [[-1], [5]], [[0.5], [0.5]]),
+        (["DE", "FR"], [None, [5]], [None, [0.5]]),
+        (["DE", "FR"], [[2, None], [5]], [[0.5, 0.5], [0.5]]),
+        (["DE", "FR"], [[2], [5]], [[0.5], [None]]),
+        (["DE", "FR"], [[2, 3], [5]], [[0.5], [0.5, 0.5]]),
+        (["DE", "FR"], [[2], [5]], [[0.5], [float("nan")]]),
+        (["DE", "FR"], [[2], [5]], [[1.5], [0.5]]),
+        (["DE", None], [[2], [5]], [[0.5], [0.5]]),
+    ],
+)
+def test_refuses_a_file_that_no_index_has(countries: list[Any], items: Any, shares: Any, tmp_path: Path) -> None:
+    Countries.of(WORLD).save(tmp_path)
+    schema = pa.ipc.open_file(tmp_path / POPULAR).schema
+    save_table(pa.table([["DE", "FR"], [[2], [6, 1]], [[0.5], [0.5, 0]]], schema=schema), tmp_path / POPULAR)
+    assert Countries.open(tmp_path, WORLD).popular["FR"].numbers.tolist() == [6, 1]
+    save_table(pa.table([countries, items, shares], schema=schema), tmp_path / POPULAR)
+    with pytest.raises(CorruptError, match=r"popular\.arrow.*watchnext index"):
+        Countries.open(tmp_path, WORLD)
+
+
+def test_damaged_bytes_give_no_other_items(tmp_path: Path) -> None:
+    Countries.of(WORLD).save(tmp_path)
+    content, refused = (tmp_path / POPULAR).read_bytes(), 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / POPULAR).write_bytes(damaged)
+        try:
+            popular = Countries.open(tmp_path, WORLD).popular
+        except CorruptError:
+            refused += 1
+        else:
+            assert all(((p.numbers >= 1) & (p.numbers <= 6)).all() for p in popular.values())
+    assert 0 < refused < len(content)

@@ -1,15 +1,19 @@
 """The commands from an export to recommendations: index, publish, releases, recommend."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import run, run_json
-from tests.worlds import two_groups
+from tests.worlds import random_export, two_groups, write_release
+from watchnext.catalogue import ITEM_SCHEMA, Catalogue
 from watchnext.errors import UsageError
 from watchnext.export import write_export
 from watchnext.release import ReleaseStore
+from watchnext.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +106,16 @@ def test_recommend_to_all_users(work: Path, tmp_path: Path) -> None:
 def test_recommend_called_wrongly(work: Path, words: list[str]) -> None:
     with pytest.raises(UsageError, match=r"--user and --all|--to"):
         run("recommend", work / "releases", *words)
+
+
+def test_ids_and_titles_are_no_markup(tmp_path: Path) -> None:
+    titles = [None, "[red]Heat[/red]", "Casino [/b]"]
+    world = replace(
+        random_export(2, 1),
+        items=Vocabulary(["[bold]a", "b[/]"]),
+        catalogue=Catalogue(pa.table([titles, [None] * 3, [None] * 3], schema=ITEM_SCHEMA)),
+    )
+    store = write_release(world, tmp_path)[0]
+    shown = run("recommend", store.root, "--user", "[i]nobody[/x]")
+    for text in ("For [i]nobody[/x], from popular", "[bold]a", "b[/]", "[red]Heat[/red]", "Casino [/b]"):
+        assert text in shown

@@ -92,6 +92,12 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert read_denied(tmp_path) == ()
 
 
+def test_a_blank_id_that_is_on_the_list_can_be_lifted(tmp_path: Path) -> None:
+    (tmp_path / DENIED).write_text('["a", " ", ""]')
+    assert lift(tmp_path, [" ", "", "  "]) == (" ", "")
+    assert read_denied(tmp_path) == ("a",)
+
+
 def test_no_denial_is_lost_where_many_deny_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: deny(tmp_path, [f"i{n}", "all"]), range(60)))

@@ -1,17 +1,20 @@
 """The choice of an index: what is tried, what is kept, what the manifest says of it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from index.build import BuiltIndex, IndexOptions, build_from_export, build_index
+from index.build import BuiltIndex, IndexOptions, _Contest, _trial, build_from_export, build_index
 from index.exact import ExactIndex
 from index.faiss_index import FaissIndex
 from index.folder import IndexManifest, open_index
 from index.kinds import Kind, TooSlowError, build
-from index.recall import recall
+from index.recall import Sample, recall
+from index.trial import Effort
+from index.tune import measured
 from tests.worlds import make_export, random_export, two_groups, vectors
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import write_export
@@ -61,12 +64,27 @@ def test_what_was_chosen_is_faster_than_exact_search_and_no_larger(built: BuiltI
     assert chosen.megabytes <= flat.megabytes + 0.1
 
 
-def test_unreachable_target_falls_back_to_exact(tmp_path: Path) -> None:
+def test_unreachable_target_falls_back_to_exact() -> None:
+    rng = np.random.default_rng(0)
+    item_vectors = (1 + 3e-4 * rng.normal(size=(1501, 64))).astype(np.float32)  # compressed, they are all alike
+    item_vectors[1:9] *= 3
+    item_vectors[0] = 0
+    users = vectors(400, 64, 1)
+    users -= users.mean(axis=1, keepdims=True)
+    built = build_index(item_vectors, users, IndexOptions(flat_below=100, target_recall=0.9))
+    tried = {trial.kind for trial in built.trials}
+    assert {"SQ8", "SQfp16", "HNSW16,SQfp16", "IVF32,Flat"} <= tried
+    assert max(trial.recall_at_50 for trial in built.trials if trial.kind != "Flat") < 0.9
+    assert (built.index.describe(), built.fell_back) == ("Flat", True)
+    assert built.recall_at_50 >= 0.9
+
+
+def test_without_time_for_others_exact_search_is_chosen(tmp_path: Path) -> None:
     world = make_export(vectors(1500, 64, 0), vectors(30, 64, 1), [[1]] * 30)
     write_export(world, tmp_path / "export")
     options = IndexOptions(flat_below=100, target_recall=1.0, build_seconds=1e-9)  # Flat alone has the time
     manifest = build_from_export(tmp_path / "export", tmp_path / "index", options)
-    assert manifest.kind == "Flat"
+    assert (manifest.kind, manifest.fell_back) == ("Flat", False)
     assert manifest.recall_at_50 == 1.0
     assert open_index(tmp_path / "index", world.item_vectors).describe() == "Flat"
 
@@ -78,6 +96,31 @@ def test_memory_limit_leaves_out_what_is_larger() -> None:
     assert {trial.megabytes <= 0.4 for trial in built.trials} == {True}
     assert built.index.kind.factory.endswith(("SQ8", "x4fs", "RaBitQ"))
     assert built.recall_at_50 >= 0.9
+
+
+@pytest.mark.parametrize(("items", "share"), [(1000, 0.6), (40, 0.6), (15, 0.99)])
+def test_small_catalogues_are_compressed_where_memory_is_short(items: int, share: float) -> None:
+    most = share * Kind("Flat").bytes(items, 32) / 1e6
+    options = IndexOptions(target_recall=0.8, memory_megabytes=most)
+    built = build_index(vectors(items, 32, 0), vectors(100, 32, 1), options)
+    assert built.index.kind != Kind("Flat")
+    assert built.recall_at_50 >= 0.8
+    assert max(trial.megabytes for trial in built.trials) <= most
+
+
+def test_a_search_is_noted_once_and_with_what_was_found_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors, users = clustered(2_000, 1), clustered(200, 2)[1:]
+    tuning, unseen = Sample.of(users[:100], item_vectors), Sample.of(users[100:], item_vectors)
+    contest = _Contest(item_vectors, tuning, unseen, IndexOptions(target_recall=0.1), lambda _: None)
+    index = FaissIndex.build(item_vectors, Kind("IVF8,Flat"))
+    points = [measured(index.tuned(Effort(search={"nprobe": nprobe})), tuning, 0.1) for nprobe in (1, 2)]
+    places = [contest._note(_trial(point, 1, 1)) for point in points]
+    first = replace(points[0], recall=0.0)  # the other users find nothing with nprobe 1
+    checked = iter([first, replace(points[1], recall=0.75)])
+    monkeypatch.setattr(contest, "_checked", lambda point: next(checked))
+    contest._challenge(points[0], places[0])
+    assert [trial.search for trial in contest.trials] == [{"nprobe": 1}, {"nprobe": 2}]
+    assert [trial.unseen_recall_at_50 for trial in contest.trials] == [None, 0.75]
 
 
 def test_memory_too_small_for_anything() -> None:

@@ -1,12 +1,13 @@
 """Searches among some of the items, for every kind of index, against the exact answer."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from index.exact import ExactIndex
-from index.faiss_index import Changes, FaissIndex
+from index.faiss_index import SPARE, Changes, FaissIndex
 from index.interface import Bool
 from index.kinds import Kind
 from index.trial import Effort, FilteredStep
@@ -160,3 +161,27 @@ def test_fewer_allowed_items_are_searched_with_more_effort() -> None:
 
     assert found(1.0) < 0.7 < found(0.4) == found(0.3) == found(0.1) == 1.0
     assert found(0.6) < 1.0
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF8,Flat"])
+def test_items_that_were_never_trained_make_no_share_larger(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors = vectors(2_000, DIM, seed=1)
+    item_vectors[1::2] = 0
+    query = vectors(1, DIM, seed=2)[1:]
+    best = np.argsort(-(item_vectors @ query[0]))[:5]
+    index = FaissIndex.build(item_vectors, Kind(kind), {"nprobe": 8} if kind != "Flat" else {})
+    asked: list[tuple[int, bool]] = []
+    propose = FaissIndex._propose
+
+    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Int32:
+        asked.append((fetch, choice is not None and choice.sel is not None))
+        return propose(self, queries, fetch, choice)
+
+    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    allowed = np.arange(2_001) > 0
+    allowed[best] = False
+    found = index.search(query, K, allowed=allowed)[1]
+    half = np.arange(2_001) > 1_000
+    index.search(query, K, allowed=half)
+    assert not np.isin(found, best).any()
+    assert asked == [(K + len(best), False), (K + SPARE, True)]

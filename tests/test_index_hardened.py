@@ -8,7 +8,10 @@ import faiss
 import numpy as np
 import pytest
 
+from index.faiss_index import FaissIndex
 from index.hardened import read_index, read_numbers
+from index.kinds import Kind
+from index.trial import Effort
 from tests.worlds import vectors
 from watchnext.errors import CorruptError
 from watchnext.features import Float32
@@ -52,6 +55,22 @@ def test_answers_as_the_index_that_was_written(kind: str, metric: int, tmp_path:
     opened = read_index(write(index, tmp_path), kind, DIM, metric, IDS)
     for found, want in zip(opened.search(rows(1), 10), index.search(rows(1), 10), strict=True):
         np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize(
+    ("kind", "items", "dim"),
+    [
+        ("PQ1000x4fs", 60, 1000),
+        ("IVF4,PQ1000x4fs", 60, 1000),
+        ("IVF16,PQ32x4fs", 640, 64),
+        ("IVF16,PQ64x4fs", 640, 64),
+    ],
+)
+def test_many_codes_and_few_items_in_a_list(kind: str, items: int, dim: int, tmp_path: Path) -> None:
+    item_vectors = vectors(items, dim, 0)
+    FaissIndex.build(item_vectors, Kind(kind)).save(tmp_path)
+    opened = FaissIndex.open(tmp_path, item_vectors, Kind(kind), Effort(search={"k_factor": 4}))
+    assert opened.search(item_vectors[7:8], 1)[1].tolist() == [[7]]
 
 
 def test_the_file_is_mapped_as_long_as_the_index_lives(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from index.kinds import Kind
 from index.recall import Sample, recall_of_each
 from index.spaces import SPACES, Space, items_in, metric, queries_in
 from index.trial import Effort
-from index.tune import Point, bisected, harder, measured
+from index.tune import Point, bisected, filtered_steps, harder, measured
 from tests.worlds import vectors
 from watchnext.features import Float32
 
@@ -128,3 +128,41 @@ def test_a_sample_knows_the_exact_answer_among_what_is_allowed() -> None:
         flat = FaissIndex.build(item_vectors, Kind("Flat"))
         assert sample.recall(flat) == (1.0, 0.0)
         assert len(sample.microseconds(flat, flat)) == 2
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF20,Flat"])
+def test_one_denied_item_has_no_search_score_all_others(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors, queries = vectors(2000, 4, 0), vectors(50, 4, 1)[1:]
+    index = FaissIndex.build(item_vectors, Kind(kind), {"nprobe": 20} if kind != "Flat" else {})
+    monkeypatch.setattr(Sample, "microseconds", lambda self, *indexes: [1.0] * len(indexes))  # no share is faster
+    steps, scan_below = filtered_steps(index, queries, item_vectors, 0.9, 0)
+    assert (steps, scan_below) == ((), 1000)
+    asked: list[int] = []
+    propose = FaissIndex._propose
+
+    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Any:
+        asked.append(fetch)
+        return propose(self, queries, fetch, choice)
+
+    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    tuned = index.tuned(Effort(search=index.effort.search, scan_below=scan_below))
+    best = int(np.argmax(item_vectors @ queries[0]))
+    allowed = np.arange(2001) != best
+    allowed[0] = False
+    assert best not in tuned.search(queries[:1], 10, allowed=allowed)[1]
+    assert len(asked) == 1
+    assert asked[0] < 50
+    allowed[1001:] = False
+    tuned.search(queries[:1], 10, allowed=allowed)
+    assert len(asked) == 1
+
+
+def test_shares_are_searched_down_to_where_scoring_all_is_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors, queries = vectors(2000, 4, 0), vectors(50, 4, 1)[1:]
+    index = FaissIndex.build(item_vectors, Kind("IVF20,Flat"), {"nprobe": 20})
+    scans = iter([4.0, 2.0, 1.0])
+    monkeypatch.setattr(Sample, "microseconds", lambda self, *indexes: [1.0, next(scans)][: len(indexes)])
+    monkeypatch.setattr("index.tune.measured", lambda index, *_: Point(index, 1.0, 0.0, 1.0))
+    steps, scan_below = filtered_steps(index, queries, item_vectors, 0.9, 0)
+    assert [(step.share, step.scan_microseconds) for step in steps] == [(0.5, 4.0), (0.25, 2.0)]
+    assert scan_below == 500

@@ -99,9 +99,19 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert read_changes(tmp_path / "items.parquet", 2).ids == []
 
 
+NO_TIMES = [
+    [float("nan"), 1.0],
+    [1.0, float("inf")],
+    [-float("inf"), 1.0],
+    [1e19, 1.0],
+    pa.array([2**63, 1], pa.uint64()),
+]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
+        *(({"uploaded": column}, "column 'uploaded': got a number that is not finite") for column in NO_TIMES),
         ({"vector": [1.0, 2.0]}, "column 'vector': got the type double"),
         ({"vector": [["x"], ["y"]]}, "column 'vector': got the type"),
         ({"vector": [[1.0, float("nan")], None]}, "vector of item 'a': got a number that is not finite"),
@@ -131,6 +141,14 @@ def test_wrong_files(tmp_path: Path) -> None:
     ).items():
         with pytest.raises((UsageError, CorruptError), match=message):
             read_changes(tmp_path / name, 2)
+
+
+@pytest.mark.parametrize("id_", ['"a"', "5"])
+@pytest.mark.parametrize("wrong", ['{"item_id": ID', '{"item_id": ID, "vector": [1e999]}', "{", '{"item_id"}'])
+def test_broken_lines_are_the_same_error_whatever_ids_are(id_: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(f'{{"item_id": {id_}}}\n{wrong.replace("ID", id_)}\n')
+    with pytest.raises(CorruptError, match=r"items\.jsonl: got JSON parse error.*Write the file again"):
+        read_changes(tmp_path / "items.jsonl", 2)
 
 
 @pytest.fixture(scope="module")

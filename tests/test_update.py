@@ -260,10 +260,13 @@ def test_unchanged_files_are_shared_and_survive_the_release_they_came_from(store
     change(store, {"item_id": "new", "vector": ODD}, name="r3")
     change(store, withdraw=["i7"], name="r4")
     assert {path.relative_to(store.root / "r1"): path.read_bytes() for path in files(store.root / "r1")} == before
-    always = {"index/index.faiss", "index/numbers.npy", "export/user_vectors.npy", "export/histories/items.npy"}
+    always = {"index/index.faiss", "index/numbers.npy", "index/popular.arrow"}
+    always |= {"export/user_vectors.npy", "export/histories/items.npy"}
     assert always <= same(store, "r1", "r4")
-    grown = {"export/item_vocabulary.arrow", "export/catalogue.arrow", "index/filters/offsets.npy"}
-    grown = {name for name in grown if (store.root / "r1" / name).exists()}
+    filters = {"categories.arrow", "category_bitmaps.npy", "category_lists.npy"}
+    filters |= {"upload_times.npy", "upload_order.npy", "upload_prefixes.npy"}
+    grown = {"export/item_vocabulary.arrow", "export/catalogue.arrow", *(f"index/filters/{name}" for name in filters)}
+    assert {path.name for path in files(store.root / "r3" / "index" / "filters")} == filters
     assert grown <= same(store, "r1", "r2")
     assert not grown & same(store, "r2", "r3")
     assert grown <= same(store, "r3", "r4")

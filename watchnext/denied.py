@@ -84,7 +84,7 @@ def lift(store: Path, ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _change(store: Path, ids: Iterable[str], denied: bool) -> tuple[str, ...]:
-    """Raises UsageError for an id that is blank or not Unicode, CorruptError where the list cannot be read.
+    """Raises UsageError for an id that is not Unicode or, to be denied, blank; CorruptError for an unreadable list.
 
     The list then stays.
     """
@@ -92,7 +92,7 @@ def _change(store: Path, ids: Iterable[str], denied: bool) -> tuple[str, ...]:
     for id_ in asked:
         if not _is_unicode(id_):
             raise UsageError("item id", ascii(id_), "Give ids in UTF-8.")
-        if not id_.strip(" "):
+        if denied and not id_.strip(" "):
             raise UsageError("item id", repr(id_), "Give an id that is more than spaces.")
     with (store / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -37,6 +37,7 @@ _KINDS = {
     "title": "texts",
     "categories": "lists of texts",
 }
+_TIMES = "Give timestamps, or seconds since 1970."
 _JSON_BLOCK = 1 << 25
 """No line of JSON may be longer, in bytes."""
 
@@ -111,7 +112,7 @@ def _json(path: Path) -> pa.Table:
             other = _OTHER_KIND.search(str(error))
             if other is not None:
                 name, wanted, got = other.groups()
-            elif id_type == pa.large_string():
+            elif "JSON to int64" not in str(error):  # which it is for an id like 5.5
                 raise
             if (name, got) != (ID, "number"):
                 break
@@ -220,11 +221,12 @@ def _uploaded(column: pa.Array) -> pa.Array:
     if types.is_timestamp(type_) or types.is_date(type_):
         moments = column.cast(pa.timestamp(type_.unit if types.is_timestamp(type_) else "s"))  # in UTC
         return pc.floor_temporal(moments, unit="second").cast(pa.timestamp("s")).cast(pa.int64())
-    if types.is_floating(type_):
-        column = pc.floor(column).cast(pa.int64())
-    elif not (types.is_integer(type_) or types.is_null(type_)):
-        raise UsageError("column 'uploaded'", f"the type {type_}", "Give timestamps, or seconds since 1970.")
-    column = column.cast(pa.int64())
+    if not (types.is_floating(type_) or types.is_integer(type_) or types.is_null(type_)):
+        raise UsageError("column 'uploaded'", f"the type {type_}", _TIMES)
+    try:
+        column = (pc.floor(column) if types.is_floating(type_) else column).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise UsageError("column 'uploaded'", "a number that is not finite, or too large", _TIMES) from error
     values = column.fill_null(0).to_numpy()
     size = np.abs(values)
     units = np.select([size < 10**11, size < 10**14, size < 10**17], [1, 10**3, 10**6], 10**9)

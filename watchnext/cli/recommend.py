@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, progress, report
@@ -100,9 +101,10 @@ def _print(answer: "Recommendation", user: str, json_: bool) -> None:
         rows = [c.plain() for c in answer.candidates]
         report(json_, "", {**facts, "candidates": rows})
         return
-    table = Table("rank", "item", "title", "score", title=f"For {user}, from {answer.source}", title_justify="left")
+    title = escape(f"For {user}, from {answer.source}")
+    table = Table("rank", "item", "title", "score", title=title, title_justify="left")
     for rank, candidate in enumerate(answer.candidates, 1):
-        table.add_row(str(rank), candidate.id, candidate.title or "", f"{candidate.score:.4f}")
+        table.add_row(str(rank), escape(candidate.id), escape(candidate.title or ""), f"{candidate.score:.4f}")
     out.print(table)
 
 
