@@ -117,8 +117,8 @@ def _weights(shares: list[str]) -> dict[str, float]:
             number = float(weight)
         except ValueError:
             name, number = "", 0.0
-        if not name or name in weights:
-            raise UsageError("share", repr(share), "Give each release once, as NAME=WEIGHT: current=90.")
+        if not name or name in weights or not number > 0:
+            raise UsageError("share", repr(share), "Give each release once, as NAME=WEIGHT, above 0: current=90.")
         weights[name] = number
     return weights
 
