@@ -88,7 +88,7 @@ class LiveReleases:
         self._reason = "The release is being loaded; ask again in a moment."
         self._seen: list[Stamp] = []
         self._answering: tuple[Variants, dict[str, str]] | None = None
-        self._told, self._refusals, self._again = "", 0, 0.0
+        self._told, self._pause, self._again = "", 0.0, 0.0
         self._stopped, self._looked = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -102,7 +102,7 @@ class LiveReleases:
     def look(self) -> None:
         """Open what CURRENT and VARIANTS name, if that has changed, and swap; never raises for a bad release."""
         stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS, DENIED)]
-        if stamps == self._seen and (not self._refusals or monotonic() < self._again):
+        if stamps == self._seen and (not self._pause or monotonic() < self._again):
             return
         self._seen = stamps
         try:
@@ -112,10 +112,10 @@ class LiveReleases:
             if wanted != self._answering:
                 self._swap(*wanted)
                 self._answering = wanted
-            self._told, self._refusals = "", 0
+            self._told, self._pause = "", 0.0
         except Exception as error:  # whatever it is, what answers goes on
-            self._again = monotonic() + min(_SOON * 2**self._refusals, _LATER)
-            self._refusals += 1
+            self._pause = min(max(_SOON, 2 * self._pause), _LATER)
+            self._again = monotonic() + self._pause
             self._refuse(error)
 
     def start(self, swapped: Swapped = lambda _, __: None) -> None:
