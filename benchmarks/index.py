@@ -61,6 +61,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--target", type=float, action="append", help="recall@50 to reach; else .95 and .99")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--judged", type=int, default=1000, help="so many queries judge")
     parser.add_argument("--megabytes", type=float, help="the most that our index may take, vectors not counted")
     parser.add_argument("--memory", type=float, default=16, help="GiB that all may take together")
     parser.add_argument("--scratch", type=Path, help="a folder for vectors and indexes")
@@ -75,7 +76,7 @@ def targets(given: argparse.Namespace) -> tuple[float, ...]:
 
 def sources(given: argparse.Namespace) -> list["partial[Vectors]"]:
     """What makes each of the vectors that were asked for, in a folder."""
-    judged, known = (300, 600) if given.quick else (1000, 8000)
+    judged, known = (300, 600) if given.quick else (given.judged, 8000)
     exports = [partial(from_export, path, judged=judged) for path in given.export]
     sizes = given.synthetic or ([] if exports else [10_000 if given.quick else 100_000])
     return [*exports, *(partial(synthetic, items, judged=judged, known=known) for items in sizes)]
