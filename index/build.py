@@ -19,7 +19,7 @@ from index.folder import IndexManifest, save_index
 from index.interface import trained_numbers
 from index.kinds import Kind, TooSlowError, build, centroids
 from index.recall import Sample
-from index.spaces import SPACES, Space, lengths
+from index.spaces import SPACES, Space, skew
 from index.trial import Effort, Trial
 from index.tune import Point, climb, filtered_steps, harder, measured
 from watchnext.config import Closed
@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 """Is told what is being done, in a few words, each time that changes."""
 FLAT = Kind("Flat")
 SKEWED = 2.0
-"""Lengths are skewed where the longest hundredth of the items is so many times as long as the shortest."""
+"""The skew of item vectors from which on other spaces are tried, and graphs by raw inner product warned of."""
 DEGREES = (16, 32, 48)
 """Of graphs: links of an item, and twice as many at the bottom. The next is tried where one is the fastest so far."""
 _EXHAUSTIVE_UP_TO = 200_000
@@ -73,7 +73,7 @@ class BuiltIndex:
     fell_back: bool
     queries: int
     skew: float
-    """How many times as long as the shortest hundredth of the item vectors the longest is."""
+    """Of the lengths of the item vectors, see `spaces.skew`."""
     warnings: tuple[str, ...]
     trials: tuple[Trial, ...]
 
@@ -121,8 +121,7 @@ class _Contest:
         self.item_vectors, self.vectors = item_vectors, item_vectors[self.numbers]
         self.tuning, self.unseen, self.options, self.say = tuning, unseen, options, progress
         self.until = time.monotonic() + options.build_seconds
-        shortest, longest = np.quantile(lengths(self.vectors), [0.01, 0.99])
-        self.skew = float(longest / shortest)
+        self.skew = skew(self.vectors)
         self.trials: list[Trial] = []
         self.best: Point | None = None
         self._centres: dict[tuple[int, Space], Float32] = {}
@@ -234,9 +233,10 @@ class _Contest:
     def result(self) -> BuiltIndex:
         """The winner, with what it does where only few items are allowed."""
         if self.best is None:
+            limit = self.options.memory_megabytes
             raise UsageError(
-                "memory_megabytes",
-                f"{self.options.memory_megabytes}: nothing that fits reached recall {self.options.target_recall} "
+                "target_recall" if limit is None else "memory_megabytes",
+                f"{limit or 'no limit'}: nothing that fits reached recall {self.options.target_recall} "
                 f"in {self.options.build_seconds:g} s",
                 f"Exact search takes {FLAT.bytes(*self.vectors.shape) / 1e6:,.1f} megabytes, compressed vectors a "
                 "sixth of that: allow more, or more build_seconds, or lower target_recall.",
@@ -262,8 +262,8 @@ class _Contest:
             return ()
         lost = f"one of them found {max(graphs):.3f} of the best 50 at the most" if graphs else "none was tried"
         return (
-            f"The lengths of the item vectors differ: the longest hundredth is {self.skew:.1f} times as long as the "
-            f"shortest. Graphs by raw inner product lose recall with such vectors; {lost}.",
+            f"The lengths of the item vectors differ: long ones are {self.skew:.1f} times as long as short ones. "
+            f"Graphs by raw inner product lose recall with such vectors; {lost}.",
         )
 
 

@@ -50,7 +50,7 @@ class IndexManifest(Manifest):
     queries: int
     """User vectors that tuned and checked the search."""
     skew: float
-    """How many times as long as the shortest hundredth of the item vectors the longest is."""
+    """Of the lengths of the item vectors, see `index.spaces.skew`."""
     warnings: tuple[str, ...]
     """What whoever runs this should know."""
     trials: tuple[Trial, ...]

@@ -18,7 +18,8 @@ NO_SCORE = np.float32(-np.inf)
 class ItemIndex(Protocol):
     """Finds the items whose vectors have the largest dot products with a query.
 
-    Row 0 of the item vectors and rows of zeros (items that were never trained) are never found.
+    Row 0 of the item vectors and rows of zeros (items that were never trained) are never found. What it takes
+    to build and to open an index differs: `ExactIndex` and its `open`, `FaissIndex.build` and its `open`.
     """
 
     def search(

@@ -36,6 +36,16 @@ def lengths(vectors: Float32) -> Float32:
     return found
 
 
+def skew(vectors: Float32) -> float:
+    """How much the lengths of vectors [rows, dim] differ; 1 where they don't.
+
+    How many times as long as the shortest hundredth the longest is, or as the median the longest of all, whichever is
+    more: a few very long vectors are the best of most queries, and a graph leads to them alone.
+    """
+    shortest, middle, long, longest = np.quantile(lengths(vectors), [0.01, 0.5, 0.99, 1])
+    return float(max(long / shortest, longest / middle))
+
+
 def items_in(space: Space, vectors: Float32, longest: float) -> Float32:
     """Item vectors [rows, dim] as they lie in a space, contiguous.
 

@@ -27,6 +27,9 @@ KINDS: list[tuple[Kind, dict[str, int]]] = [
     (Kind("IVF32,RaBitQ"), {"nprobe": 32, "k_factor": 150}),
     (Kind("HNSW32"), {"efSearch": 1000}),
     (Kind("HNSW32,SQfp16"), {"efSearch": 1000, "k_factor": 2}),
+    (Kind("IVF32,SQfp16", "cosine"), {"nprobe": 32, "k_factor": 100}),
+    (Kind("HNSW32,SQfp16", "l2"), {"efSearch": 1000, "k_factor": 2}),
+    (Kind("HNSW32,SQfp16", "cosine"), {"efSearch": 2000, "k_factor": 100}),
 ]
 """Each so thorough that it finds what there is: a wrong filter then shows."""
 SHARES = (1.0, 0.95, 0.5, 0.1, 0.01, 0.001, 0.0001)

@@ -8,31 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.countries import Countries
-from index.faiss_index import FaissIndex
-from index.filters import Filters
+from index.faiss_index import Changes, FaissIndex
 from index.folder import save_index
 from index.kinds import Kind
-from tests.damage import DAMAGES, DIM, ITEM_VECTORS, ITEMS, ask, open_damaged
+from tests.damage import BESIDE, COUNTRIES, DAMAGES, DIM, FILTERS, ITEM_VECTORS, ITEMS, ask, open_damaged
 from tests.worlds import vectors
-from watchnext.catalogue import Catalogue
 from watchnext.features import Float32
 from watchnext.files import MANIFEST
-from watchnext.vocabulary import Vocabulary
 
 KINDS = ["Flat", "SQfp16", "SQ8", "PQ4x4fs", "HNSW8", "HNSW8,SQ8"]
 KINDS += [f"IVF8,{code}" for code in ("Flat", "SQfp16", "SQ8", "PQ4x4fs", "RaBitQ", "RaBitQfs4")]
 NAMES = ("index.faiss", "numbers.npy", MANIFEST)
+CHANGES = Changes(np.array([3, 7], np.int32), np.array([5], np.int32))
+OTHERS = ("numbers.npy", "fresh.npy", "withdrawn.npy", *BESIDE)
 VARIANTS, HOSTILE = 10_000, 500
-FILTERS = Filters.of(Catalogue.empty(ITEMS), Vocabulary(map(str, range(1, ITEMS + 1))))
 
 
 def write(kind: str, folder: Path, item_vectors: Float32 = ITEM_VECTORS) -> None:
     search = {"nprobe": 3} if kind.startswith("IVF") else {"efSearch": 16} if kind.startswith("HNSW") else {}
-    index = FaissIndex.build(item_vectors, Kind(kind), search)
+    built = FaissIndex.build(item_vectors, Kind(kind), search)
+    index = FaissIndex(built._index, item_vectors, built._numbers, built.kind, built.effort, CHANGES)
     measured = {"recall_at_50": 1, "target_recall": 0.9, "fell_back": False, "queries": 9, "trials": ()}
     about = {"items": ITEMS, "skew": 1, "warnings": (), "item_vectors_sha256": "0" * 64}
-    save_index(index, FILTERS, Countries({}), folder, **measured, **about)
+    save_index(index, FILTERS, COUNTRIES, folder, **measured, **about)
 
 
 def test_damage_is_refused_or_changes_no_answer(tmp_path: Path) -> None:
@@ -68,7 +66,9 @@ def test_files_of_two_indexes_do_not_mix(kind: str, tmp_path: Path) -> None:
         assert (ask(tmp_path / name) is not None) == same
 
 
-@pytest.mark.parametrize(("kind", "name"), [*((kind, "index.faiss") for kind in KINDS), ("Flat", "numbers.npy")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [*((kind, "index.faiss") for kind in KINDS), *(("Flat", name) for name in OTHERS)]
+)
 def test_whoever_writes_a_checksum_cannot_crash_a_server(kind: str, name: str, tmp_path: Path) -> None:
     write(kind, tmp_path / "index")
     processes = multiprocessing.get_context("forkserver")

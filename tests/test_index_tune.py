@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from index.faiss_index import FaissIndex
 from index.kinds import Kind
 from index.recall import Sample, recall_of_each
-from index.spaces import SPACES, Space, items_in, metric, queries_in
+from index.spaces import SPACES, Space, items_in, metric, queries_in, skew
 from index.trial import Effort
 from index.tune import Point, bisected, filtered_steps, harder, measured
 from tests.worlds import vectors
@@ -105,6 +105,21 @@ def test_spaces_keep_the_order_of_what_they_promise(space: Space, seed: int, dim
     gaps = np.diff(np.take_along_axis(near, order, axis=1))
     assert (gaps > -1e-4 * np.abs(near).max()).all()
     assert metric(space) == (1 if space == "l2" else 0)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([2] * 1001, 1),
+        ([1] * 100 + [2] * 900 + [3], 2),  # the longest of all is 1.5 times the median
+        ([2] * 1000 + [20], 10),  # one in a thousand is no hundredth, but the best of most queries
+        ([1] * 100 + [2] * 800 + [8] * 100 + [9], 8),
+    ],
+)
+def test_skew_of_lengths(lengths: list[float], expected: float) -> None:
+    directions = np.random.default_rng(0).normal(size=(len(lengths), 4))
+    directions *= np.array(lengths)[:, None] / np.linalg.norm(directions, axis=1, keepdims=True)
+    assert skew(directions.astype(np.float32)) == pytest.approx(expected)
 
 
 def test_recall_of_each_query() -> None:
