@@ -63,7 +63,7 @@ def release(
     try:
         with atomic_folder(store.root / name, ReleaseManifest) as folder:
             known = write(folder)
-            manifest = _checked(folder, name, known, updated_from)
+            manifest = _checked(folder, name, known, updated_from=updated_from, replaced=store.current_if_any())
     except WatchnextError as error:
         raise ReleaseRefusedError(error.argument, error.got, error.cure) from error
     except OSError as error:
@@ -88,8 +88,8 @@ def entries_of(export: ExportManifest, index: IndexManifest) -> dict[str, FileEn
     return {f"{folder}/{name}": entry for folder, files in parts.items() for name, entry in files.items()}
 
 
-def _checked(folder: Path, name: str, known: dict[str, FileEntry], updated_from: str | None) -> ReleaseManifest:
-    """Ask a release for some users, then write its manifest."""
+def _checked(folder: Path, name: str, known: dict[str, FileEntry], **about: str | None) -> ReleaseManifest:
+    """Ask a release for some users, then write its manifest; `about` are the fields that its files don't tell."""
     export, about = Export.open(folder / EXPORT, verify=False), IndexManifest.read(folder / INDEX)
     index = open_index(folder / INDEX, export.item_vectors, verify=False)
     recommender = Recommender(export, index, name, Filters.open(folder / INDEX, export.items))
@@ -104,7 +104,7 @@ def _checked(folder: Path, name: str, known: dict[str, FileEntry], updated_from:
         index=recommender.index.describe(),
         recall_at_50=about.recall_at_50,
         metrics=export.manifest.metrics,
-        updated_from=updated_from,
+        **about,
     )
 
 

@@ -1,10 +1,10 @@
 """Requests that nobody should send, to a server with two workers, and what becomes of it.
 
-Nearly a tenth of the requests is made by schemathesis out of the description of the API, valid and not. The others go over
-sockets: random and mutated bytes, halves, headers and bodies that are too large, pipelines, slow clients, and among
-them requests that must be answered 200. At last some connections stay silent in the middle of a request. Whatever
-comes: every connection ends or is answered, no answer is an error of the server but 503, no worker dies, and memory
-and open files stay what they were.
+Up to a tenth of the requests is made by schemathesis out of the description of the API, valid and not. The others go
+over sockets: random and mutated bytes, halves, headers and bodies that are too large, pipelines, slow clients, and
+among them requests that must be answered 200. At last some connections stay silent in the middle of a request.
+Whatever comes: every connection ends or is answered, no answer is an error of the server but 503, no worker dies, and
+memory and open files stay what they were.
 
     python -m reliability.fuzz --quick
 """

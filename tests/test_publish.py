@@ -206,6 +206,10 @@ def test_rollback(tmp_path: Path, store: ReleaseStore) -> None:
     assert store.current() == "second"
     store.make_current(store.previous())
     assert store.current() == "good"
+    publish(tmp_path / "first" / "export", tmp_path / "first" / "index", store, "third")
+    assert store.manifest("third").replaced == store.previous() == "good", "not the one that was left"
+    shutil.rmtree(store.path("good"))
+    assert store.previous() == "second"
 
 
 def test_index_built_again_fits_again(tmp_path: Path, store: ReleaseStore) -> None:

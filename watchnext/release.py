@@ -40,6 +40,8 @@ class ReleaseManifest(Manifest):
     """What validation measured when the export was trained."""
     updated_from: str | None = None
     """The release that `watchnext update` made this one of."""
+    replaced: str | None = None
+    """The release that was current before this one; None for the first."""
 
 
 def store_of(folder: Path) -> Path | None:
@@ -109,14 +111,27 @@ class ReleaseStore:
             )
         return name
 
+    def current_if_any(self) -> str | None:
+        """The name of the current release; None where there is none, or it is gone."""
+        try:
+            return self.current()
+        except WatchnextError:
+            return None
+
     def make_current(self, name: str) -> None:
         """Flip the pointer to a release that exists, by rename: readers see the old name or the new one."""
         self.path(name)
         write_atomic(self.root / CURRENT, f"{name}\n".encode())
 
     def previous(self) -> str:
-        """The release published before the current one. Raises UsageError if there is none."""
+        """The release that the current one replaced, or, if that is gone, the one published before it.
+
+        So the way back never leads to a release that was itself rolled back from. Raises UsageError if there is none.
+        """
         names, current = self.names(), self.current()
+        replaced = self.manifest(current).replaced
+        if replaced in names:
+            return replaced
         before = names[: names.index(current)]
         if not before:
             newer = ", ".join(name for name in names if name != current)

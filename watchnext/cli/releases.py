@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from watchnext.cli.console import Json, out, report
-from watchnext.errors import UsageError, WatchnextError
+from watchnext.errors import UsageError
 from watchnext.release import ReleaseManifest, ReleaseStore
 from watchnext.variants import CURRENT_VARIANT, Variants, read_variants, write_variants
 
@@ -21,7 +21,7 @@ Folder = Annotated[Path, typer.Argument(help="Folder of all releases.")]
 def list_releases(folder: Folder = Path("work/releases"), json_: Json = False) -> None:
     """All releases, oldest first; the current one is marked."""
     store = ReleaseStore(folder)
-    current = _current(store)
+    current = store.current_if_any()
     manifests = [store.manifest(name) for name in store.names()]
     if not manifests and not (folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())):
         got = "no readable release" if folder.is_dir() else "no such folder"
@@ -49,7 +49,7 @@ def show(
     store = ReleaseStore(folder)
     path = store.path(name or store.current())
     manifest = ReleaseManifest.read(path)
-    facts = {**_facts(manifest), "current": manifest.name == _current(store)}
+    facts = {**_facts(manifest), "current": manifest.name == store.current_if_any()}
     metrics = {"metrics": manifest.metrics} if json_ else manifest.metrics
     report(json_, "Release", {**facts, **metrics, "folder": str(path)})
 
@@ -57,12 +57,12 @@ def show(
 @releases.command()
 def rollback(
     folder: Folder = Path("work/releases"),
-    to: Annotated[str | None, typer.Option(help="The one published before the current if left out.")] = None,
+    to: Annotated[str | None, typer.Option(help="The one that the current one replaced if left out.")] = None,
     json_: Json = False,
 ) -> None:
     """Make an earlier release the current one; nothing is deleted. Running servers follow in a moment."""
     store = ReleaseStore(folder)
-    left, name = _current(store), to or store.previous()
+    left, name = store.current_if_any(), to or store.previous()
     store.make_current(name)
     report(json_, "Rolled back", {"current": name, "before": left}, then=f"watchnext serve {folder}")
 
@@ -121,13 +121,6 @@ def _weights(shares: list[str]) -> dict[str, float]:
             raise UsageError("share", repr(share), "Give each release once, as NAME=WEIGHT, above 0: current=90.")
         weights[name] = number
     return weights
-
-
-def _current(store: ReleaseStore) -> str | None:
-    try:
-        return store.current()
-    except WatchnextError:
-        return None
 
 
 def _facts(manifest: ReleaseManifest) -> dict[str, object]:
