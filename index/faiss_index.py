@@ -72,6 +72,7 @@ class FaissIndex:
         self._vectors: Float32 = np.asarray(item_vectors)  # a view: rows of a memmap are slow to take
         self.kind, self.effort, self.changes = kind, effort or Effort(), changes or Changes()
         self._unfiltered = parameters(kind, self.effort.search)
+        self._rows = _as_slice(self._numbers)
         self._findable = np.zeros(len(self._vectors), bool)
         self._findable[self._numbers] = True
         self._proposed: Bool | None = None  # [items + 1] what may be taken from FAISS; None: all
@@ -182,7 +183,7 @@ class FaissIndex:
 
     def _selector(self, mask: Bool) -> Any:
         """FAISS's object for the items that a mask [items + 1] allows, by their ids in the index."""
-        bits = np.packbits(mask if self.kind.lists else mask[self._numbers], bitorder="little")
+        bits = np.packbits(mask if self.kind.lists else mask[self._rows], bitorder="little")
         return _faiss.IDSelectorBitmap(bits)
 
     def _propose(self, queries: Float32, fetch: int, choice: Any) -> Int32:
@@ -260,6 +261,12 @@ class _Plan(NamedTuple):
     fetch: int
     parameters: Any
     mask: Bool | None
+
+
+def _as_slice(numbers: Int32) -> slice | Int32:
+    """Rising numbers as what takes them from an array; without gaps that is a slice, which costs nothing."""
+    gapless = len(numbers) > 0 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return slice(int(numbers[0]), int(numbers[-1]) + 1) if gapless else numbers
 
 
 def _numbers(mask: Bool) -> Int32:

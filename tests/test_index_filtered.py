@@ -147,6 +147,17 @@ def test_changes_since_the_build(position: int) -> None:
     assert {n for n in few[0].tolist() if n} == {*fresh[:3].tolist(), 1, 2, 3}
 
 
+@pytest.mark.parametrize("untrained", [slice(0, 1), slice(0, 700), slice(900, 2_001), slice(5, 2_001, 7)])
+@pytest.mark.parametrize("kind", ["SQfp16", "HNSW32", "IVF8,Flat"])
+def test_masks_with_and_without_gaps_among_the_trained(kind: str, untrained: slice) -> None:
+    item_vectors, query = vectors(2_000, DIM, seed=1), vectors(1, DIM, seed=2)[1:]
+    item_vectors[untrained] = 0
+    allowed = np.random.default_rng(3).random(2_001) < 0.6
+    index = FaissIndex.build(item_vectors, Kind(kind), {"nprobe": 8, "efSearch": 1000})
+    found = index.search(query, K, allowed=allowed)[1]
+    np.testing.assert_array_equal(found, ExactIndex(item_vectors).search(query, K, allowed=allowed)[1])
+
+
 def test_fewer_allowed_items_are_searched_with_more_effort() -> None:
     steps = tuple(
         FilteredStep(share=share, search={"nprobe": nprobe}, microseconds=1, scan_microseconds=1)
