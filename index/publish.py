@@ -90,10 +90,10 @@ def entries_of(export: ExportManifest, index: IndexManifest) -> dict[str, FileEn
 
 def _checked(folder: Path, name: str, known: dict[str, FileEntry], **about: str | None) -> ReleaseManifest:
     """Ask a release for some users, then write its manifest; `about` are the fields that its files don't tell."""
-    export, about = Export.open(folder / EXPORT, verify=False), IndexManifest.read(folder / INDEX)
+    export, found = Export.open(folder / EXPORT, verify=False), IndexManifest.read(folder / INDEX)
     index = open_index(folder / INDEX, export.item_vectors, verify=False)
     recommender = Recommender(export, index, name, Filters.open(folder / INDEX, export.items))
-    _smoke(recommender, about.recall_at_50)
+    _smoke(recommender, found.recall_at_50)
     return ReleaseManifest.seal(
         folder,
         known,
@@ -102,7 +102,7 @@ def _checked(folder: Path, name: str, known: dict[str, FileEntry], **about: str 
         users=export.manifest.users,
         dim=export.manifest.dim,
         index=recommender.index.describe(),
-        recall_at_50=about.recall_at_50,
+        recall_at_50=found.recall_at_50,
         metrics=export.manifest.metrics,
         **about,
     )
