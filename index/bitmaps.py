@@ -192,7 +192,7 @@ def _load(folder: Path, types: Mapping[str, type]) -> list[NDArray[Any]]:
         path = folder / f"{name}.npy"
         try:
             array = np.asarray(np.load(path, mmap_mode="r"))  # a view: rows of a memmap are slow to take
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy's reader evaluates the header and lets any error through
             raise CorruptError(str(path), error, _CURE) from error
         if array.dtype != type_:
             raise CorruptError(str(path), f"numbers of the type {array.dtype}", _CURE)

@@ -24,7 +24,7 @@ from index.trial import Effort, Trial
 from index.tune import Point, climb, filtered_steps, harder, measured
 from watchnext.config import Closed
 from watchnext.errors import CorruptError, UsageError
-from watchnext.export import Export
+from watchnext.export import Export, without_length
 from watchnext.features import Float32
 
 Progress = Callable[[str], None]
@@ -95,6 +95,9 @@ def build_index(
     for name, vectors in (("item_vectors", item_vectors), ("queries", queries)):
         if not np.isfinite(vectors).all():
             raise CorruptError(name, "a value that is not finite", "Train again, with a smaller learning rate.")
+    if without_length(item_vectors).any():
+        cure = "Train again, or scale all vectors to lengths near 1."
+        raise CorruptError("item_vectors", "a length that 32 bits cannot square", cure)
     usable = np.flatnonzero(np.asarray(queries).any(axis=1))
     drawn = np.random.default_rng(options.seed).permutation(usable)[: 2 * options.queries]
     if not len(drawn):

@@ -15,6 +15,8 @@ class Denied(NamedTuple):
 
     ids: tuple[str, ...]
     """All that the list names."""
+    known: dict[str, int]
+    """Their numbers, 0 for those that the release does not have."""
     numbers: Int32
     """[denied] those of them that the release has."""
     allowed: Bool | None
@@ -31,22 +33,24 @@ class DeniedItems:
 
     def __init__(self, deny_list: DenyList, items: Vocabulary) -> None:
         self._list, self._items = deny_list, items
-        self._denied = _denied(deny_list.ids(), items)
+        self._denied = _denied(deny_list.ids(), items, {})
 
     def now(self) -> Denied:
         """The denied items. A change of the list is seen at once."""
         ids, denied = self._list.ids(), self._denied
         if ids is not denied.ids:
-            self._denied = denied = _denied(ids, self._items)
+            self._denied = denied = _denied(ids, self._items, denied.known)
         return denied
 
 
-def _denied(ids: tuple[str, ...], items: Vocabulary) -> Denied:
-    numbers = items.numbers(ids)
-    numbers = numbers[numbers > 0]
+def _denied(ids: tuple[str, ...], items: Vocabulary, before: dict[str, int]) -> Denied:
+    new = [id_ for id_ in ids if id_ not in before]  # a list may be long, and a request waits
+    found = dict(zip(new, items.numbers(new).tolist(), strict=True))
+    known = {id_: before[id_] if id_ in before else found[id_] for id_ in ids}
+    numbers = np.array([number for number in known.values() if number], np.int32)
     if not len(numbers):
-        return Denied(ids, numbers, None)
+        return Denied(ids, known, numbers, None)
     allowed = np.ones(len(items) + 1, bool)
     allowed[numbers] = allowed[0] = False
     allowed.flags.writeable = False
-    return Denied(ids, numbers, allowed)
+    return Denied(ids, known, numbers, allowed)

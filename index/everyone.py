@@ -1,5 +1,6 @@
 """What a release recommends to all of its users, a part after the other. Nothing is written here."""
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -56,6 +57,12 @@ class Everyone:
         """[items] the numbers of the items that known users may get, rising."""
         self._search = BatchSearch(self._export.item_vectors, self.items)
 
+    @property
+    def checksum(self) -> str:
+        """64 hexadecimal digits that change with the items that anybody may get, by vector or as popular ones."""
+        allowed = b"" if self._allowed is None else self._allowed.tobytes()
+        return hashlib.sha256(self.items.tobytes() + allowed).hexdigest()
+
     def parts(
         self, parts: Iterable[range], k: int, advance: Callable[[int], None] = lambda _: None
     ) -> Iterator[Lists]:
@@ -70,6 +77,7 @@ class Everyone:
         """
         if k < 1:
             raise UsageError("k", k, "Ask for at least 1 item.")
+        k = min(k, max(1, len(self._export.items)))
         parts = list(parts)
         blocks = (block for part in parts for block in _blocks(part))
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS, initializer=small_buffers) as pool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from index.askers import Asker
+from index.askers import NO_ITEMS, Asker
 from watchnext.encoders import lag_weights
 from watchnext.export import Export
 from watchnext.features import Float32
@@ -29,11 +29,12 @@ class Reason(NamedTuple):
     similarity: float | None
 
 
-def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
+def explain(export: Export, asker: Asker, numbers: Int32, hidden: Int32 = NO_ITEMS) -> list[list[Reason]]:
     """For each candidate up to `REASONS` of the asker's last watched items, the strongest first.
 
     Args:
         numbers: [candidates] their item numbers.
+        hidden: item numbers that are never named: those denied.
     """
     watched, first = np.unique(asker.recent, return_inverse=True)
     if not len(watched) or not len(numbers):
@@ -45,10 +46,11 @@ def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
         strength = np.zeros(similarities.shape, np.float32)
         np.add.at(strength.T, first, by_watch.T)  # what speaks against a candidate is negative
         shares = np.divide(strength, whole[:, None], out=np.zeros_like(strength), where=whole[:, None] != 0)
-    strongest = np.argsort(-strength, axis=1, kind="stable")[:, :REASONS]
+    order = np.argsort(-strength, axis=1, kind="stable")
+    shown = ~np.isin(watched, hidden)
     known, has = (np.any(export.item_vectors[n], axis=1) for n in (numbers, watched))
     reasons = []
-    for row, best in enumerate(strongest.tolist()):
+    for row, best in enumerate(order):
         reasons.append(
             [
                 Reason(
@@ -57,7 +59,7 @@ def explain(export: Export, asker: Asker, numbers: Int32) -> list[list[Reason]]:
                     None if shares is None else round(float(shares[row, place]), 6),
                     round(float(similarities[row, place]), 6) if known[row] and has[place] else None,
                 )
-                for place in best
+                for place in best[shown[best]][:REASONS].tolist()
             ]
         )
     return reasons

@@ -76,10 +76,12 @@ class FaissIndex:
         self._findable = np.zeros(len(self._vectors), bool)
         self._findable[self._numbers] = True
         self._proposed: Bool | None = None  # [items + 1] what may be taken from FAISS; None: all
+        self._left = 1.0  # of what FAISS proposes, the share that may be taken
         if len(self.changes.fresh) or len(self.changes.withdrawn):
             self._findable[self.changes.withdrawn] = False
             self._proposed = self._findable.copy()
             self._proposed[self.changes.fresh] = False
+            self._left = max(int(np.count_nonzero(self._proposed)), 1) / max(len(self._numbers), 1)
             self._findable[self.changes.fresh] = True
         self._local = threading.local()
 
@@ -160,7 +162,7 @@ class FaissIndex:
             mask = allowed if mask is None else allowed & mask
         if mask is None or share >= _NEARLY_ALL:
             wanted = k * self.effort.search.get(K_FACTOR, 1)
-            return _Plan(wanted, int(wanted / min(1, share)), self._unfiltered, mask)
+            return _Plan(wanted, int(wanted / min(1, share * self._left)), self._unfiltered, mask)
         search = self.effort.among(share)
         wanted = k * search.get(K_FACTOR, 1)
         return _Plan(wanted, wanted, parameters(self.kind, search, self._selector(mask)), mask)

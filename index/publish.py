@@ -40,7 +40,8 @@ def publish(export_folder: Path, index_folder: Path, store: ReleaseStore, name: 
 
     Raises UsageError for a name that is taken or impossible, ReleaseRefusedError with the reason where anything else
     is wrong; the current release then stays. A publication that is killed leaves the store as it was, but for a
-    hidden folder that nothing reads and the next publication deletes.
+    hidden folder that nothing reads and the next publication deletes, or, in its last moment, a whole release that is
+    not current.
     """
     store.root.mkdir(parents=True, exist_ok=True)
     with alone(store):
@@ -128,7 +129,7 @@ def free_name(store: ReleaseStore, name: str | None) -> str:
     reserved = (CURRENT, CURRENT_VARIANT, DENIED, VARIANTS)
     if name in reserved:
         raise UsageError("--name", repr(name), f"That means something else here: give another, like {stamp}.")
-    if not name or Path(name).name != name or name.startswith(".") or any(c.isspace() for c in name):
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable() or " " in name:
         raise UsageError("--name", repr(name), f"Give a name without slashes, spaces or a leading dot, like {stamp}.")
     if (store.root / name).exists():
         raise UsageError(

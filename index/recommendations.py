@@ -7,7 +7,6 @@ Until all parts are there they lie in a hidden sibling, `.NAME.unfinished`, besi
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -50,7 +49,7 @@ class Settings(Closed):
     release_checksum: str
     """Of the release's files; see `Manifest.checksum`."""
     items_sha256: str
-    """Of the numbers of the items that may be recommended: it changes when an item is denied."""
+    """Of the items that may be recommended, `Everyone.checksum`: it changes when an item is denied."""
     users: int
     k: int
     """Items a user, at most."""
@@ -114,7 +113,7 @@ def _recommend_all(
     settings = Settings(
         release=release.name,
         release_checksum=release.checksum,
-        items_sha256=hashlib.sha256(everyone.items.tobytes()).hexdigest(),
+        items_sha256=everyone.checksum,
         users=len(users),
         k=k,
         part_users=part_users,

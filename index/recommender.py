@@ -21,7 +21,7 @@ from watchnext.errors import UsageError
 from watchnext.export import OPTIMIZER, Export
 from watchnext.features import Float32
 from watchnext.histories import Int32
-from watchnext.release import EXPORT, INDEX, ReleaseManifest
+from watchnext.release import EXPORT, INDEX, ReleaseManifest, root_of
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Recommender:
         """
         if k < 1:
             raise UsageError("k", k, "Ask for at least 1 item.")
+        k = min(k, max(1, len(self.export.items)))
         user = self.export.users.number(user_id)
         source: Source = "stored" if self.knows(user) else "popular"
         watched, allowed = self.export.histories[user], self.allowed(wanted)
@@ -156,6 +157,10 @@ class Recommender:
         """Whether a user number has watches and a vector, so that the model can answer."""
         return user > 0 and len(self.export.histories[user]) > 0 and bool(self._user_vectors[user].any())
 
+    def denied_numbers(self) -> Int32:
+        """[denied] numbers of the items that nobody may be recommended now."""
+        return _NO_NUMBERS if self.denied is None else self.denied.now().numbers
+
     def allowed(self, wanted: ItemFilter | None = None) -> Bool | None:
         """[items + 1] which items may be found now: those wanted, without those denied; None where all may.
 
@@ -197,5 +202,5 @@ def open_release(path: Path, verify: bool = True) -> Recommender:
         open_index(path / INDEX, export.item_vectors, verify=False),
         Filters.open(path / INDEX, export.items),
     )
-    denied = DeniedItems(DenyList(path.resolve().parent), export.items)
+    denied = DeniedItems(DenyList(root_of(path)), export.items)
     return Recommender(export, index, manifest.name, filters, denied, Countries.open(path / INDEX, export))

@@ -121,8 +121,8 @@ def filtered_steps(
     It ends with the first share where scoring all allowed items is as fast, or where no effort is enough.
 
     Returns:
-        The steps, and the number of allowed items up to which they are scored without FAISS: those of the last step,
-        or half of the items where there is none.
+        The steps, and the number of allowed items, with those never trained, up to which they are scored without
+        FAISS: those of the last step, or half of the items where there is none.
     """
     rng = np.random.default_rng(seed)
     order = rng.random(len(item_vectors))
@@ -140,7 +140,7 @@ def filtered_steps(
         search = point.index.effort.filtered[0].search
         steps.append(FilteredStep(share=share, search=search, microseconds=fast, scan_microseconds=slow))
         share /= 2
-    return tuple(steps), int((steps[-1].share if steps else share) * len(index))
+    return tuple(steps), int((steps[-1].share if steps else share) * (len(item_vectors) - 1))
 
 
 def _enough(index: FaissIndex, search: dict[str, int], sample: Sample, target: float) -> Point | None:

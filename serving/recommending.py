@@ -240,7 +240,7 @@ def _page(found: Found, offset: int) -> Found:
 
 
 def _explained(opened: Opened, asker: Asker, found: Found) -> bytes:
-    because = explain(opened.recommender.export, asker, found.numbers)
+    because = explain(opened.recommender.export, asker, found.numbers, opened.recommender.denied_numbers())
     rows = orjson.loads(opened.fragments.array(*found))
     reasons = [[one._asdict() for one in reason] for reason in because]
     return orjson.dumps([{**row, "because": reason} for row, reason in zip(rows, reasons, strict=True)])

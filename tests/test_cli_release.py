@@ -10,9 +10,9 @@ import pytest
 from tests.commands import run, run_json
 from tests.worlds import random_export, two_groups, write_release
 from watchnext.catalogue import ITEM_SCHEMA, Catalogue
-from watchnext.errors import UsageError
+from watchnext.errors import CorruptError, UsageError
 from watchnext.export import write_export
-from watchnext.release import ReleaseStore
+from watchnext.release import EXPORT, ReleaseStore
 from watchnext.vocabulary import Vocabulary
 
 
@@ -62,6 +62,11 @@ def test_releases(work: Path) -> None:
     with pytest.raises(UsageError, match=r"no release older than one\. Name another with --to: two"):
         run("releases", "rollback", releases)
     assert run_json("releases", "rollback", releases, "--to", "two")["current"] == "two"
+    vectors = releases / "one" / EXPORT / "item_vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="item_vectors"):
+        run("releases", "rollback", releases, "--to", "one")
+    assert ReleaseStore(releases).current() == "two"
 
 
 def test_the_only_release_cannot_be_rolled_back(work: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The deny list: what is written is read, at once, whatever the ids; what is broken lifts nothing."""
 
+import errno
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,25 @@ def test_a_broken_file_lifts_nothing_and_is_told_once(
     assert [str(path) in record.getMessage() for record in caplog.records] == [True]
     path.write_text('["c"]')
     assert watching.ids() == ("c",)
+
+
+def test_a_list_that_could_not_be_read_for_a_moment_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deny(tmp_path, ["a"])
+    watching, read_bytes, left = DenyList(tmp_path), Path.read_bytes, iter(range(3))
+
+    def failing(path: Path) -> bytes:
+        if next(left, None) is not None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read_bytes(path)
+
+    deny(tmp_path, ["b"])
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with caplog.at_level(logging.ERROR):
+        assert [watching.ids() for _ in range(3)] == [("a",)] * 3
+    assert len(caplog.records) == 1
+    assert watching.ids() == ("a", "b")
 
 
 @pytest.mark.parametrize("content", BROKEN)

@@ -69,6 +69,13 @@ def test_without_linearity_the_nearest_come_first() -> None:
     assert [(r.item_id, r.share) for r in reasons] == [("i3", None), ("i2", None), ("i1", None)]
 
 
+def test_what_is_denied_is_not_named() -> None:
+    made = export(1, 2, 5)
+    hidden = np.array([2, 4], np.int32)
+    (reasons,) = explain(made, Askers(made).stored(1), np.array([3], np.int32), hidden)
+    assert [reason.item_id for reason in reasons] == ["i1", "i5"]
+
+
 def test_nobody_and_nothing() -> None:
     made = export(1, 2)
     assert explain(made, Askers(made).stored(0), np.array([3, 1], np.int32)) == [[], []]

@@ -123,6 +123,24 @@ def test_a_manifest_cut_anywhere_is_refused(tmp_path: Path) -> None:
             Note.read(folder)
 
 
+@pytest.mark.parametrize("name", ["../data", "/etc/passwd", "inside/../../data", "inside//data", "./data", "", "."])
+def test_a_manifest_names_files_of_its_folder_only(name: str, tmp_path: Path) -> None:
+    folder = note(tmp_path / "note")
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"inside/data"', json.dumps(name)))
+    with pytest.raises(CorruptError, match="no file of the folder"):
+        Note.read(folder)
+
+
+def test_the_working_folder_is_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for target in (Path(), Path("../here"), tmp_path / "here"):
+        with pytest.raises(UsageError, match="the working folder"):
+            note(target)
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]
+
+
 def test_a_manifest_of_endless_brackets_is_refused(tmp_path: Path) -> None:
     folder = note(tmp_path / "note")
     (folder / MANIFEST).write_text("[" * 100_000)

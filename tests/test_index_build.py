@@ -219,6 +219,14 @@ def test_refuses_what_is_not_finite(which: str) -> None:
         build_index(given["item_vectors"], given["queries"], IndexOptions())
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_refuses_lengths_that_cannot_be_squared(factor: float) -> None:
+    item_vectors = vectors(30, 4, 0)
+    item_vectors[9] *= np.float32(factor)
+    with pytest.raises(CorruptError, match="item_vectors: got a length"):
+        build_index(item_vectors, vectors(30, 4, 1), IndexOptions())
+
+
 def test_a_changed_byte_is_seen_before_faiss_reads(tmp_path: Path) -> None:
     write_export(random_export(100, 5), tmp_path / "export")
     build_from_export(tmp_path / "export", tmp_path / "index", IndexOptions())

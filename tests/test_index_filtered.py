@@ -158,6 +158,30 @@ def test_masks_with_and_without_gaps_among_the_trained(kind: str, untrained: sli
     np.testing.assert_array_equal(found, ExactIndex(item_vectors).search(query, K, allowed=allowed)[1])
 
 
+@pytest.mark.parametrize("kind", ["Flat", "IVF8,Flat"])
+def test_half_of_the_items_withdrawn_cost_no_second_search(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item_vectors, queries = vectors(4_000, DIM, seed=1), vectors(30, DIM, seed=2)[1:]
+    built = FaissIndex.build(item_vectors, Kind(kind), {"nprobe": 8} if kind != "Flat" else {})
+    withdrawn = np.sort(np.random.default_rng(3).permutation(4_000)[:2_000] + 1).astype(np.int32)
+    index = FaissIndex(
+        built._index, item_vectors, built._numbers, built.kind, built.effort, Changes(withdrawn=withdrawn)
+    )
+    asked: list[int] = []
+    propose = FaissIndex._propose
+
+    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Int32:
+        asked.append(fetch)
+        return propose(self, queries, fetch, choice)
+
+    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    item_vectors = item_vectors.copy()
+    item_vectors[withdrawn] = 0
+    for query in queries:
+        found = index.search(query[None], K)[1]
+        np.testing.assert_array_equal(found, ExactIndex(item_vectors).search(query[None], K)[1])
+    assert len(asked) == len(queries)
+
+
 def test_fewer_allowed_items_are_searched_with_more_effort() -> None:
     steps = tuple(
         FilteredStep(share=share, search={"nprobe": nprobe}, microseconds=1, scan_microseconds=1)

@@ -172,12 +172,16 @@ def test_one_denied_item_has_no_search_score_all_others(kind: str, monkeypatch: 
     assert len(asked) == 1
 
 
-def test_shares_are_searched_down_to_where_scoring_all_is_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    item_vectors, queries = vectors(2000, 4, 0), vectors(50, 4, 1)[1:]
+@pytest.mark.parametrize("untrained", [0, 6000])
+def test_shares_are_searched_down_to_where_scoring_all_is_as_fast(
+    untrained: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item_vectors, queries = vectors(2000 + untrained, 4, 0), vectors(50, 4, 1)[1:]
+    item_vectors[2001:] = 0
     index = FaissIndex.build(item_vectors, Kind("IVF20,Flat"), {"nprobe": 20})
     scans = iter([4.0, 2.0, 1.0])
     monkeypatch.setattr(Sample, "microseconds", lambda self, *indexes: [1.0, next(scans)][: len(indexes)])
     monkeypatch.setattr("index.tune.measured", lambda index, *_: Point(index, 1.0, 0.0, 1.0))
     steps, scan_below = filtered_steps(index, queries, item_vectors, 0.9, 0)
     assert [(step.share, step.scan_microseconds) for step in steps] == [(0.5, 4.0), (0.25, 2.0)]
-    assert scan_below == 500
+    assert scan_below == 500 + untrained // 4, "a mask allows a share of all items"

@@ -192,7 +192,7 @@ def test_other_settings_are_refused_while_a_run_is_unfinished(tmp_path: Path, k:
     assert len(list(parts.iterdir())) == 2
 
 
-@pytest.mark.parametrize("what", ["release", "denied", "damaged"])
+@pytest.mark.parametrize("what", ["release", "denied", "popular denied", "damaged"])
 def test_what_was_made_of_something_else_is_made_anew(tmp_path: Path, what: str) -> None:
     one, release, parts = unfinished(tmp_path)
     if what == "release":
@@ -200,6 +200,8 @@ def test_what_was_made_of_something_else_is_made_anew(tmp_path: Path, what: str)
         one, release = a_release(tmp_path / "later", replace(two_groups(), user_vectors=np.array(swapped)))
     elif what == "denied":
         deny(tmp_path / "releases", ["i5"])
+    elif what == "popular denied":
+        deny(tmp_path / "releases", ["i200"])  # which has no vector
     else:
         (parts.parent / "settings.json").write_text("{")
     told: list[int] = []

@@ -126,6 +126,21 @@ def test_denied_items_are_out_whatever_is_wanted(tmp_path: Path) -> None:
     assert ask("u4") == ["i6", "i199"]
 
 
+def test_links_to_releases_deny_what_their_store_denies(tmp_path: Path) -> None:
+    store, manifest = write_release(two_groups(), tmp_path)
+    inside, outside = store.root / "link", tmp_path / "link"
+    elsewhere = tmp_path / "elsewhere"
+    store.path(manifest.name).rename(elsewhere)
+    inside.symlink_to(elsewhere)
+    outside.symlink_to(inside)
+    store.make_current("link")
+    deny(store.root, ["i3"])
+    assert open_release(store.path("link")).recommend("u1", 1).candidates[0].id == "i5"
+    inside.unlink()
+    elsewhere.rename(inside)
+    assert open_release(outside).recommend("u1", 1).candidates[0].id == "i5"
+
+
 def test_opens_a_release_and_checks_it(tmp_path: Path) -> None:
     store, manifest = write_release(two_groups(), tmp_path)
     path = store.path(manifest.name)

@@ -371,6 +371,8 @@ WRONG: list[tuple[list[dict[str, Any]], list[str], str]] = [
     ([{"item_id": "new", "vector": []}], [], "vector of item 'new': got 0 numbers"),
     ([{"item_id": "new", "vector": [1, 2, 3, 1e39]}], [], "vector of item 'new': got a number that is not finite"),
     ([{"item_id": "new", "vector": [1, None, 3, 4]}], [], "vector of item 'new': got a number that is not finite"),
+    ([{"item_id": "new", "vector": [1, 2, 3, 1e38]}], [], "vector of item 'new': got a length that 32 bits cannot"),
+    ([{"item_id": "new", "vector": [0, 0, 1e-30, 0]}], [], "vector of item 'new': got a length that 32 bits cannot"),
     ([{"item_id": "i1", "vector": [0, 0, 0, 0]}], [], "vector of item 'i1': got nothing but zeros"),
     ([{"item_id": "i1", "vector": [1e-60, 0, 0, 0]}], [], "vector of item 'i1': got nothing but zeros"),
     ([{"item_id": "i1", "vector": V}, {"item_id": "i1", "title": "x"}], [], "'item_id': got 'i1' twice"),
@@ -457,7 +459,7 @@ def test_what_training_knew_of_items_is_kept_beside_the_optimizer(tmp_path: Path
 
 def test_the_command(store: ReleaseStore, tmp_path: Path) -> None:
     ids = tmp_path / "gone.txt"
-    ids.write_text("i5\n\ni6\n")
+    ids.write_bytes("\ufeffi5\r\n\ni6\n".encode())
     items = lines(tmp_path, {"item_id": "new", "vector": scaled(ODD, 2)}, {"item_id": "i9", "vector": V})
     words = ("update", store.root, "--items", items, "--withdraw", "i3", "--withdraw-from", ids, "--name", "r2")
     facts = run_json(*words)

@@ -39,7 +39,7 @@ class DenyList:
     """
 
     def __init__(self, store: Path) -> None:
-        self._path, self._lock = store / DENIED, threading.Lock()
+        self._path, self._lock, self._told = store / DENIED, threading.Lock(), ""
         self._stamp = stamp(self._path)
         self._ids = read_denied(store)
 
@@ -55,10 +55,14 @@ class DenyList:
         if now == self._stamp:
             return
         try:
-            self._ids = _read(self._path)
+            self._ids, self._told = _read(self._path), ""
             log.info("%s denies %d items.", self._path, len(self._ids))
         except CorruptError as error:
-            log.error("%s", error)
+            if str(error) != self._told:
+                self._told = str(error)
+                log.error("%s", error)
+            if now is not None and isinstance(error.__cause__, OSError):
+                return  # what is in the way may go without a change of the file
         self._stamp = now
 
 

@@ -122,7 +122,7 @@ class Export:
             search_vectors = np.load(vectors, mmap_mode="r") if vectors.is_file() else None
             if (folder / WITHDRAWN).is_file():
                 arrays["withdrawn"] = np.load(folder / WITHDRAWN, mmap_mode="r")
-        except (OSError, ValueError, EOFError, SafetensorError) as error:
+        except Exception as error:  # numpy's reader evaluates headers and lets any error through
             raise CorruptError(str(folder), error, "Restore the export or train again.") from error
         trained = folder / TRAINED_CATALOGUE
         export = cls(
@@ -178,6 +178,14 @@ class Export:
                 raise CorruptError(
                     f"{name} in {folder}", f"shape {got} where the manifest says {want}", "Train again."
                 )
+
+
+def without_length(vectors: Float32) -> NDArray[np.bool_]:
+    """[rows] whether the squared length of a vector [rows, dim] that is not zero is 0 or infinite in float32."""
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(vectors, vectors)
+    found: NDArray[np.bool_] = np.isinf(squares) | ((squares == 0) & vectors.any(axis=1))
+    return found
 
 
 def user_vectors(

@@ -12,17 +12,17 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, ClassVar, Self
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from watchnext.errors import CorruptError, UsageError
 
 MANIFEST = "manifest.json"
 _READ_AT_ONCE = 4
 """Files whose checksums are computed side by side."""
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int, int] | None
 
 
 class FileEntry(BaseModel):
@@ -32,6 +32,14 @@ class FileEntry(BaseModel):
 
     bytes: int
     sha256: str
+
+
+def _inside(name: str) -> str:
+    """The name of a file of a folder, whoever wrote it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or path.as_posix() != name or not path.name:
+        raise ValueError(f"{name!r} is no file of the folder")
+    return name
 
 
 class Manifest(BaseModel):
@@ -48,7 +56,7 @@ class Manifest(BaseModel):
     """What kind of folder this is, with the version of its layout: `watchnext-export-1`."""
     created: datetime
     """When it was written, UTC."""
-    files: dict[str, FileEntry]
+    files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
     """Every other file of the folder, by its path relative to it."""
 
     @classmethod
@@ -98,6 +106,8 @@ class Manifest(BaseModel):
     @classmethod
     def check_target(cls, folder: Path) -> None:
         """Raise UsageError unless a folder of this kind may be written there: nothing else is ever replaced."""
+        if folder.resolve() == Path.cwd():
+            raise UsageError(f"target {folder}", "the working folder", "Name a folder in it, or beside it.")
         empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not empty and _format_in(folder / cls.file_name) != cls._format():
             got = f"something there that `{cls.made_by}` did not write"
@@ -219,12 +229,12 @@ def _move_into_place(temporary: Path, path: Path) -> None:
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes whenever a file is replaced; None where there is none, or none can be seen."""
+    """What changes whenever a file or its rights do; None where there is none, or none can be seen."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def share(source: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from watchnext.catalogue import ITEM_SCHEMA
 from watchnext.errors import CorruptError, UsageError
+from watchnext.export import without_length
 from watchnext.features import Float32
 
 ID, VECTOR = "item_id", "vector"
@@ -185,6 +186,7 @@ def _vectors(column: pa.Array, ids: list[str], dim: int) -> tuple[Float32, NDArr
     vectors[rows] = values.to_numpy(zero_copy_only=False).reshape(-1, dim)  # null becomes NaN
     _refuse(ids, np.flatnonzero(~np.isfinite(vectors).all(axis=1)), lambda _: "a number that is not finite")
     _refuse(ids, rows[~vectors[rows].any(axis=1)], lambda _: "nothing but zeros, which no search finds")
+    _refuse(ids, np.flatnonzero(without_length(vectors)), lambda _: "a length that 32 bits cannot square")
     return vectors, has_vector
 
 

@@ -48,7 +48,13 @@ def store_of(folder: Path) -> Path | None:
     """The folder of releases that a folder is or that it is a release of; None for any other, such as an export."""
     if (folder / CURRENT).is_file():
         return folder
-    return folder.resolve().parent if (folder / EXPORT / MANIFEST).is_file() else None
+    return root_of(folder) if (folder / EXPORT / MANIFEST).is_file() else None
+
+
+def root_of(release: Path) -> Path:
+    """The folder of releases that a release belongs to, whether it is a link there or a link from elsewhere."""
+    beside = release.absolute().parent
+    return beside if (beside / CURRENT).is_file() else release.resolve().parent
 
 
 def export_in(folder: Path) -> Path:

@@ -61,9 +61,17 @@ def rollback(
     json_: Json = False,
 ) -> None:
     """Make an earlier release the current one; nothing is deleted. Running servers follow in a moment."""
+    from index.publish import alone
+
     store = ReleaseStore(folder)
-    left, name = store.current_if_any(), to or store.previous()
-    store.make_current(name)
+    if to is None:
+        store.current()  # where nothing was published, nothing is written
+    else:
+        store.path(to)
+    with alone(store):
+        left, name = store.current_if_any(), to or store.previous()
+        store.manifest(name).verify(store.path(name))
+        store.make_current(name)
     report(json_, "Rolled back", {"current": name, "before": left}, then=f"watchnext serve {folder}")
 
 

@@ -68,9 +68,9 @@ def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             "--withdraw-from", f"{path}: {error}", "Name a text file in UTF-8, one id a line."
         ) from error
-    return [line for line in lines if line.strip()]
+    return [line.removesuffix("\r") for line in lines if line.strip()]
