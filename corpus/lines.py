@@ -7,6 +7,7 @@ goes on at the next one, so that a quote left open costs one row and not the res
 
 import gzip
 import re
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -35,6 +36,15 @@ def lines(file: IO[bytes]) -> Iterator[Record]:
     for line, raw in enumerate(file, 1):
         if raw.strip():
             yield Record(line, raw, None)
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a text file has blank lines only. One that cannot be read is not: who reads it says what is wrong."""
+    try:
+        with open_text(path) as file:
+            return next(lines(file), None) is None
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 class CsvGrammar:

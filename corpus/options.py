@@ -24,7 +24,7 @@ class LogColumns(Closed):
     """Column of the item's id: text or whole numbers."""
     time: Name = "time"
     """Column of the time of the watch: Unix seconds (or milli-, micro-, nanoseconds, told apart by magnitude),
-    ISO 8601 text, or a Parquet DATE or TIMESTAMP. Times without a zone are UTC."""
+    ISO 8601 text, or a Parquet DATE or TIMESTAMP. Times without a zone are UTC; all are rounded down to seconds."""
     fraction: Name | None = None
     """Column of the watched fraction, 0 to 1 (more after rewinding); None where the log has none."""
 

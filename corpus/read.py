@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from corpus import sql
-from corpus.lines import Record, csv_records, lines, open_text, repair
+from corpus.lines import Record, csv_records, is_blank, lines, open_text, repair
 from corpus.options import Format, IngestOptions
 from corpus.sources import (
     check_columns,
@@ -135,7 +135,7 @@ class LogReader:
     def read(self, file: LogFile) -> None:
         """Append one file to `log`. Raises UsageError for missing columns, CorruptError for unreadable files."""
         before = self._rows()
-        if file.path.stat().st_size:
+        if file.path.stat().st_size and (file.format == "parquet" or not is_blank(file.path)):
             readers = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl}
             readers.get(file.format, self._words)(file)
         file.first, file.rows = before, self._rows() - before

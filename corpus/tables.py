@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from corpus import sql
 from corpus.corpus import TableCounts
-from corpus.lines import repair
+from corpus.lines import is_blank, repair
 from corpus.options import ItemColumns, UserColumns
 from corpus.sources import count, csv_delimiter, csv_header, csv_source, format_of, parquet, unreadable
 from watchnext.catalogue import ITEM_SCHEMA, USER_SCHEMA, empty_table
@@ -18,6 +18,9 @@ from watchnext.vocabulary import Vocabulary
 
 OLDEST = 130
 """Ages above this many years, and below 0, are malformed."""
+
+NULLS = '"NULL"'
+"""DuckDB's type of a column that has no value in any row."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,8 @@ def _cell(path: Path, column: str, default: str, types: dict[str, str], read: _R
         raise UsageError(f"column {column!r} in {path}", "no such column", f"Choose one of: {', '.join(types)}.")
     cell = read(sql.name(column), types[column])
     if cell is None:
-        raise UsageError(
-            f"column {column!r} in {path}", f"the type {types[column]}", "Cast it, or name another column."
-        )
+        what = "lists or objects among other values" if types[column] == "JSON" else f"the type {types[column]}"
+        raise UsageError(f"column {column!r} in {path}", what, "Cast it, or name another column.")
     return cell
 
 
@@ -202,6 +204,8 @@ def _load(con: duckdb.DuckDBPyConnection, path: Path, wanted: list[str], scratch
     """
     if not path.is_file():
         raise UsageError(str(path), "no such file", "Give the path of a Parquet, CSV or JSONL file.")
+    if format_of(path) != "parquet" and is_blank(path):
+        raise UsageError(str(path), "a table without rows", "Give one with at least one row, or leave it out.")
     try:
         try:
             return _copy(con, _source(path, path), wanted)
@@ -218,7 +222,19 @@ def _copy(con: duckdb.DuckDBPyConnection, source: str, wanted: list[str]) -> dic
     types = dict(zip(table.columns, map(str, table.types), strict=True))
     chosen = [sql.name(column) for column in dict.fromkeys(wanted) if column in types] or ["*"]
     con.execute(f"CREATE OR REPLACE TEMP TABLE side AS SELECT {', '.join(chosen)} FROM {source}")
+    for column in [column for column in dict.fromkeys(wanted) if types.get(column) in {"JSON", NULLS}]:
+        if _make_texts(con, sql.name(column), types[column]):
+            types[column] = "VARCHAR"
     return types
+
+
+def _make_texts(con: duckdb.DuckDBPyConnection, x: str, type_: str) -> bool:
+    """Make texts of a column of `side` in which JSON mixes texts and numbers, or has nothing; False for others."""
+    if type_ == "JSON" and count(con, f"SELECT count(*) FROM side WHERE json_type({x}) IN ('ARRAY', 'OBJECT')"):
+        return False
+    value = f"json_extract_string({x}, '$')" if type_ == "JSON" else f"{x}::VARCHAR"
+    con.execute(f"ALTER TABLE side ALTER {x} TYPE VARCHAR USING {value}")
+    return True
 
 
 def _mended(path: Path, to: Path) -> Path:

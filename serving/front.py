@@ -189,9 +189,11 @@ def _reason(error: Exception) -> int | None:
 
 
 def _route(scope: Scope) -> str:
-    """`GET /users/{user_id}/history`."""
+    """`GET /users/{user_id}/history`; the path as it was sent of a request that was refused before it was routed."""
     route = scope.get("route")
-    return f"{scope['method']} {scope['path'] if route is None else route.path}"
+    if route is None and scope["path"] == RECOMMEND:
+        return f"{scope['method']} {RECOMMEND}"
+    return f"{scope['method']} {scope['raw_path'].decode('latin-1') if route is None else route.path}"
 
 
 def _text(value: bytes | None) -> str | None:

@@ -86,7 +86,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "An item, category or release is not there, or an item has no vector.",
         408: "The request did not come to its end in time.",
         413: "The body is too large.",
-        415: "The body is not JSON.",
+        415: "Content-Type is not application/json.",
         422: "A parameter is missing, unknown or wrong.",
         429: "The API key asks more often than it may; Retry-After says when to ask again.",
         431: "Address and headers are too large, 16 KiB in all.",
@@ -137,6 +137,8 @@ def _told(errors: Sequence[ParameterError]) -> str:
 
 
 def _invalid(error: RequestValidationError) -> Response:
+    if isinstance(error.body, bytes):  # FastAPI has not read it as JSON, since it is not said to be
+        return problem(415, "A body must be JSON, and say so: send the header Content-Type: application/json.")
     errors = [
         ParameterError(
             parameter=_name(e),

@@ -38,7 +38,10 @@ def test_for_people(tmp_path: Path) -> None:
     shown = run("keys", "create", "--name", "web", "--scope", "admin", "--file", file)
     key = next(word for word in shown.split() if word.startswith("wn_"))
     assert KeyRing(file).find(f"Bearer {key}".encode()) is not None
-    assert "Revoked" in run("keys", "revoke", key[3:11], "--file", file)
+    assert "default" in shown
+    revoked = run("keys", "revoke", key[3:11], "--file", file)
+    assert "Revoked" in revoked
+    assert "None" not in shown + revoked
 
 
 def test_no_file(tmp_path: Path) -> None:

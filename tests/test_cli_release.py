@@ -1,5 +1,7 @@
 """The commands from an export to recommendations: index, publish, releases, recommend."""
 
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +48,8 @@ def test_publish(work: Path, tmp_path: Path) -> None:
     facts = run_json("publish", work / "export", work / "index", "--to", tmp_path)
     assert facts["written"] == str(tmp_path / facts["name"])
     assert ReleaseStore(tmp_path).current() == facts["name"]
-    assert f"watchnext serve {tmp_path}" in run("publish", work / "export", work / "index", "--to", tmp_path)
+    shown = run("publish", work / "export", work / "index", "--to", tmp_path / "my releases")
+    assert f"Next: watchnext serve '{tmp_path / 'my releases'}' --without-keys\n" in shown
 
 
 def test_releases(work: Path) -> None:
@@ -77,8 +80,25 @@ def test_the_only_release_cannot_be_rolled_back(work: Path, tmp_path: Path) -> N
         run("publish", work / "export", work / "index", "--to", tmp_path, "--name", "")
 
 
+def test_a_current_release_that_is_gone_is_told_with_the_way_out(work: Path, tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "my releases")
+    for name in ("old", "kept", "lost"):
+        run("publish", work / "export", work / "index", "--to", store.root, "--name", name)
+    shutil.rmtree(store.root / "lost")
+    with pytest.raises(CorruptError, match=r"'lost'\. That release is gone") as told:
+        store.current()
+    way_out = told.value.cure.partition("watchnext ")[2]
+    assert run_json(*shlex.split(way_out)) == {"current": "kept", "before": None}
+    assert store.current() == "kept"
+    for name in ("old", "kept"):
+        shutil.rmtree(store.root / name)
+    with pytest.raises(CorruptError, match=f"watchnext publish --to '{store.root}'"):
+        store.current()
+
+
 def test_releases_of_an_empty_folder(tmp_path: Path) -> None:
     assert run_json("releases", "list", tmp_path) == {"releases": []}
+    assert f"Next: watchnext publish --to {tmp_path}\n" in run("releases", "list", tmp_path)
     with pytest.raises(UsageError, match="no current release"):
         run("releases", "show", tmp_path)
 

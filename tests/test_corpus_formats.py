@@ -102,6 +102,12 @@ def test_times_as_text(tmp_path: Path, text: str, seconds: int) -> None:
         assert ingest(options(str(log), tmp_path / "c")).histories.times.tolist() == [seconds]
 
 
+@pytest.mark.parametrize("number", ["1700000000.5", "1.7e9", "1700000000999.5", "1700000000999999", "1700000000"])
+def test_times_as_numbers_of_json(tmp_path: Path, number: str) -> None:
+    (tmp_path / "l.jsonl").write_text(f'{{"user": "u", "item": "i", "time": {number}}}\n')
+    assert ingest(options(str(tmp_path / "l.jsonl"), tmp_path / "c")).histories.times.tolist() == [1_700_000_000]
+
+
 @pytest.mark.parametrize(
     ("value", "type_", "seconds"),
     [
@@ -140,11 +146,16 @@ def test_unreadable_and_empty_logs(tmp_path: Path) -> None:
     (tmp_path / "l.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(CorruptError, match=r"l\.parquet"):
         ingest(options(str(tmp_path / "l.parquet"), tmp_path / "c"))
-    for content_ in ("", "user,item,time\n"):
-        (tmp_path / "l.csv").write_text(content_)
-        with pytest.raises(WatchnextError, match="without rows"):
-            ingest(options(str(tmp_path / "l.csv"), tmp_path / "c"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["l.csv", "l.parquet"]
+    for name, content_ in [
+        ("l.csv", "user,item,time\n"),
+        *((n, c) for n in ("l.csv", "l.jsonl") for c in ("", "\n \n")),
+    ]:
+        (tmp_path / name).write_text(content_)
+        with pytest.raises(
+            WatchnextError, match=f"{name}: got a log without rows. Give a log with at least one watch"
+        ):
+            ingest(options(str(tmp_path / name), tmp_path / "c"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["l.csv", "l.jsonl", "l.parquet"]
 
 
 def test_a_column_of_a_type_that_is_no_id(tmp_path: Path) -> None:

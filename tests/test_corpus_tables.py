@@ -125,6 +125,34 @@ def test_what_is_wrong_with_json_is_told(tmp_path: Path, log: str) -> None:
     assert "LINE" not in str(told.value)
 
 
+def test_numbers_and_texts_may_be_mixed_in_a_column_of_json(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.jsonl").write_text(
+        '{"item": "a", "title": 2001, "uploaded": 1700000000.9, "categories": null}\n'
+        '{"item": "b", "title": "x", "uploaded": "2023-11-14T22:13:20.5Z", "categories": null}\n'
+        '{"item": 3, "title": null, "uploaded": ""}\n'
+    )
+    made = ingest(options(log, tmp_path / "c", items=tmp_path / "items.jsonl", unwatched_items=True))
+    assert made.items.ids([1, 2, 3]) == ["b", "a", "3"]
+    assert made.catalogue.table["title"].to_pylist() == [None, "x", "2001", None]
+    assert made.catalogue.table["uploaded"].to_pylist() == [None, 1_700_000_000, 1_700_000_000, None]
+    assert made.manifest.item_table
+    assert made.manifest.item_table.malformed == {}
+
+
+def test_lists_are_mixed_with_nothing(tmp_path: Path, log: str) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item": "a", "categories": ["x"]}\n{"item": "b", "categories": "y|z"}\n')
+    with pytest.raises(UsageError, match=r"'categories' .* got lists or objects among other values"):
+        ingest(options(log, tmp_path / "c", items=tmp_path / "items.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "items.csv"])
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_table_without_rows_is_told(tmp_path: Path, log: str, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=f"{name}: got a table without rows"):
+        ingest(options(log, tmp_path / "c", items=tmp_path / name))
+
+
 def test_missing_file(tmp_path: Path, log: str) -> None:
     with pytest.raises(UsageError, match="no such file"):
         ingest(options(log, tmp_path / "c", users=tmp_path / "users.csv"))

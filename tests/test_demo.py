@@ -15,6 +15,7 @@ from watchnext.release import ReleaseStore
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where its files are, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -22,6 +23,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
     assert f"Port {port} is taken" in done.stdout
     assert done.returncode == 0, done.stderr
+    assert "Answering from current" in done.stderr
+    assert not re.search("^{", done.stderr, re.MULTILINE)  # lines for people, though this is no terminal
     return folder, done.stdout
 
 

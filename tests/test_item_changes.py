@@ -1,6 +1,7 @@
 """Files of new and changed items: what their columns may be, and what is refused with which words."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def test_ids_of_many_types(ids: Any, tmp_path: Path) -> None:
         ([datetime(1600, 1, 1), datetime(2500, 1, 1)], [-11_676_096_000, 16_725_225_600]),
         ([date(1970, 1, 2), None], [86_400, None]),
         ([None, None], [None, None]),
+        ([Decimal("1700000000.5"), Decimal("-0.5")], [1_700_000_000, -1]),
+        (["2023-11-14T22:13:20.9Z", "1969-12-31T23:59:59.5+00:00"], [1_700_000_000, -1]),
+        (["2023-11-14T22:13:20.9", "1970-01-02"], [1_700_000_000, 86_400]),
     ],
 )
 def test_times(uploaded: list[Any], expected: list[int | None], tmp_path: Path) -> None:
@@ -97,6 +101,19 @@ def test_arrow_and_lines_of_json_say_the_same_as_parquet(tmp_path: Path) -> None
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     pq.write_table(pa.table({"item_id": pa.array([], pa.string())}), tmp_path / "items.parquet")
     assert read_changes(tmp_path / "items.parquet", 2).ids == []
+    for content in ("", "\n\n"):
+        (tmp_path / "items.jsonl").write_text(content)
+        assert read_changes(tmp_path / "items.jsonl", 2).ids == []
+
+
+def test_lines_of_json_have_times_of_one_kind(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a", "uploaded": 5}\n{"item_id": "b", "uploaded": 5.5}\n')
+    assert read_changes(tmp_path / "items.jsonl", 2).facts.column("uploaded").to_pylist() == [5, 5]
+    (tmp_path / "items.jsonl").write_text(
+        '{"item_id": "a", "uploaded": 5}\n{"item_id": "b", "uploaded": "1970-01-02"}\n'
+    )
+    with pytest.raises(UsageError, match=r"'uploaded' .* got a string\. Give timestamps in all lines, or seconds"):
+        read_changes(tmp_path / "items.jsonl", 2)
 
 
 NO_TIMES = [

@@ -99,6 +99,13 @@ def test_lengths_of_ids_are_told_in_characters(client: Client, user: str) -> Non
     assert "item" not in problem.detail
 
 
+def test_each_unknown_parameter_is_named(client: Client) -> None:
+    for path in ("/recommend?user_id=u1", "/similar?item_id=i1"):
+        problem = is_problem(client.get(f"{path}&foo=1&bar=2"), 422)
+        assert [error.parameter for error in problem.errors] == ["foo", "bar"]
+    assert problem.errors[1].problem == "Unknown parameter; this route has item_id, k, measure, vectors"
+
+
 def test_other_problems(client: Client) -> None:
     assert "/recomend" in is_problem(client.get("/recomend"), 404).detail
     refused = client.delete("/healthz/live")

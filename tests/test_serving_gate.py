@@ -84,7 +84,7 @@ def test_rate(releases: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("logging_as_before")
-def test_lines_name_the_key_that_was_refused(releases: Path, tmp_path: Path) -> None:
+def test_lines_name_the_key_that_was_refused_and_the_route(releases: Path, tmp_path: Path) -> None:
     id_, key = create_key(tmp_path / "keys.json", "reader", (Scope.READ,), 1.0)
     headers = {"authorization": f"Bearer {key}"}
     with (tmp_path / "log").open("wb") as file:
@@ -92,11 +92,21 @@ def test_lines_name_the_key_that_was_refused(releases: Path, tmp_path: Path) -> 
         with running(create_app(with_keys(releases, tmp_path), logs)) as client:
             wait_ready(client)
             statuses = [client.get("/recommend?user_id=u1", headers=headers).status_code for _ in range(3)]
-            statuses += [client.delete("/users/u1", headers=headers).status_code, client.get("/releases").status_code]
+            statuses.append(client.delete("/users/u1", headers=headers).status_code)
+            paths = ("/releases", "/users/a%2Fb/history", "/users/a/b/history")
+            statuses += [client.get(path).status_code for path in paths]
     lines = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
-    told = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
-    assert statuses == [200, 200, 429, 403, 401]
-    assert told == [(200, id_), (200, id_), (429, id_), (403, id_), (401, None)]
+    told = [(line["status"], line.get("key"), line["route"]) for line in lines if line["event"] == "request"]
+    assert statuses == [200, 200, 429, 403, 401, 401, 401]
+    assert told == [
+        (200, id_, "GET /recommend"),
+        (200, id_, "GET /recommend"),
+        (429, id_, "GET /recommend"),
+        (403, id_, "DELETE /users/{user_id}"),
+        (401, None, "GET /releases"),
+        (401, None, "GET /users/{user_id}/history"),
+        (401, None, "other"),
+    ]
 
 
 def slow_app(releases: Path, go: threading.Event, begun: threading.Semaphore, **more: Any) -> Any:

@@ -216,6 +216,15 @@ def test_no_json(client: Client) -> None:
     assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "body")
 
 
+@pytest.mark.parametrize("path", ["/watches", "/recommend"])
+@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}, {"content-type": "multipart/form-data"}])
+def test_a_body_that_is_not_said_to_be_json(client: Client, path: str, headers: dict[str, str]) -> None:
+    response = client.post(path, content=b'{"k": 1}', headers=headers)
+    assert response.status_code == 415
+    assert "Content-Type: application/json" in response.json()["detail"]
+    assert "b'" not in response.text
+
+
 def test_times_that_no_log_can_have(client: Client) -> None:
     tomorrow = int(time.time()) + 100_000
     for when in (

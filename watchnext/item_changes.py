@@ -11,6 +11,7 @@ Only `item_id` must be there. Null keeps what is known. Knows nothing of release
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ _KINDS = {
     VECTOR: "lists of numbers",
     "title": "texts",
     "categories": "lists of texts",
+    "uploaded": "timestamps in all lines, or seconds since 1970 in all lines",
 }
 _TIMES = "Give timestamps, or seconds since 1970."
 _JSON_BLOCK = 1 << 25
@@ -122,6 +124,8 @@ def _json(path: Path) -> pa.Table:
 
 def _json_lines(path: Path, id_type: pa.DataType) -> pa.Table:
     text = pa.large_string()
+    if not path.stat().st_size:
+        return pa.table({ID: pa.array([], text)})
     schema = pa.schema(
         [
             (ID, id_type),
@@ -219,20 +223,31 @@ def _names(value: str | list[str | None] | None) -> list[str] | None:
 
 def _uploaded(column: pa.Array) -> pa.Array:
     """[items] seconds since 1970, rounded down."""
+    if _is_text(column.type):
+        column = _moments(column)
     types, type_ = pa.types, column.type
     if types.is_timestamp(type_) or types.is_date(type_):
         moments = column.cast(pa.timestamp(type_.unit if types.is_timestamp(type_) else "s"))  # in UTC
         return pc.floor_temporal(moments, unit="second").cast(pa.timestamp("s")).cast(pa.int64())
-    if not (types.is_floating(type_) or types.is_integer(type_) or types.is_null(type_)):
+    whole = types.is_integer(type_) or types.is_null(type_)
+    if not (whole or types.is_floating(type_) or types.is_decimal(type_)):
         raise UsageError("column 'uploaded'", f"the type {type_}", _TIMES)
     try:
-        column = (pc.floor(column) if types.is_floating(type_) else column).cast(pa.int64())
+        column = (column if whole else pc.floor(column)).cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise UsageError("column 'uploaded'", "a number that is not finite, or too large", _TIMES) from error
     values = column.fill_null(0).to_numpy()
     size = np.abs(values)
     units = np.select([size < 10**11, size < 10**14, size < 10**17], [1, 10**3, 10**6], 10**9)
     return pa.array(values // units, pa.int64(), mask=column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _moments(column: pa.Array) -> pa.Array:
+    """Texts as times where all of them are: Arrow reads fractions of a second, but does not find them by itself."""
+    for type_ in (pa.timestamp("us", "UTC"), pa.timestamp("us")):  # all with a zone, or all without
+        with suppress(pa.ArrowInvalid):
+            return column.cast(type_)
+    return column
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {"title": _title, "categories": _categories, "uploaded": _uploaded}

@@ -11,6 +11,7 @@
 Who publishes one, and checks it before, is `index.publish`; here is only where releases lie.
 """
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -109,13 +110,24 @@ class ReleaseStore:
         """The name of the current release. Raises UsageError where nothing was published yet."""
         pointer = self.root / CURRENT
         if not pointer.is_file():
-            raise UsageError(str(self.root), "no current release", "Publish one: watchnext publish.")
+            raise UsageError(
+                str(self.root), "no current release", f"Publish one: watchnext publish --to {self._quoted}"
+            )
         name = pointer.read_text().strip()
         if not (self.root / name / MANIFEST).is_file():
-            raise CorruptError(
-                str(pointer), repr(name), "That release is gone; name another: watchnext releases rollback --to."
-            )
+            raise CorruptError(str(pointer), repr(name), f"That release is gone. {self._another()}")
         return name
+
+    def _another(self) -> str:
+        """The command that makes another release current."""
+        names = self.names()
+        if not names:
+            return f"Publish another: watchnext publish --to {self._quoted}"
+        return f"Make another current: watchnext releases rollback {self._quoted} --to {shlex.quote(names[-1])}"
+
+    @property
+    def _quoted(self) -> str:
+        return shlex.quote(str(self.root))
 
     def current_if_any(self) -> str | None:
         """The name of the current release; None where there is none, or it is gone."""

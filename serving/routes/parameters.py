@@ -101,7 +101,7 @@ def _is_many(annotation: Any) -> bool:
 
 
 def _unknown(name: str, value: str, fields: dict[str, Any]) -> dict[str, Any]:
-    return wrong(name, value, f"Unknown parameter; use {' and '.join(fields)}" if fields else _NONE)
+    return wrong(name, value, f"Unknown parameter; this route has {', '.join(fields)}" if fields else _NONE)
 
 
 def _twice(name: str, value: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def add_recommend(app: FastAPI, recommending: Recommending, settings: ServingSet
         facts = facts_of(request)
         return _answer(await recommending.known(asked, facts), facts)
 
-    @app.post("/recommend", responses=responses(401, 403, 404, 413, 422, 429, 503), **described)
+    @app.post("/recommend", responses=responses(401, 403, 404, 413, 415, 422, 429, 503), **described)
     async def recommend_to(request: Request, asked: request_model) -> Response:  # type: ignore[valid-type]
         """Candidates for somebody without an id, from the watches, searches and context that the request brings."""
         facts = facts_of(request)

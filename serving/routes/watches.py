@@ -58,7 +58,7 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
     described: dict[str, Any] = {"tags": ["watches"]}
     app.add_middleware(EncodedSlashes)
 
-    @app.post("/watches", responses=responses(401, 403, 413, 422, 429, 503), **described)
+    @app.post("/watches", responses=responses(401, 403, 413, 415, 422, 429, 503), **described)
     async def post(request: Request, asked: WatchesRequest) -> WatchesAnswer:
         """Note watches. They are on disk when the answer comes, and count in the very next recommendation.
 

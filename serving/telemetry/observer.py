@@ -1,5 +1,6 @@
 """What is seen of requests: counted, logged, traced, and a few of their answers checked. Put together here."""
 
+import re
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -48,7 +49,11 @@ class Observer:
         """Make the shared memory, for the routes of an API, as `GET /recommend`."""
         self.metrics = Metrics.create(self._rows, routes)
         self._places = {route: place for place, route in enumerate(self.metrics.routes)}
-        self._other = len(self.metrics.routes) - 1
+        self._patterns = [
+            ("[^/]+".join(map(re.escape, re.split(r"{\w+}", route))), place)
+            for route, place in self._places.items()
+            if "{" in route
+        ]
 
     def start(self) -> None:
         """Begin, in the process that answers."""
@@ -79,12 +84,14 @@ class Observer:
 
         Args:
             method: of HTTP.
-            route: `GET /recommend`; of a path that is none, anything.
+            route: `GET /recommend`; of a request that did not get to its route, the method and the path.
             status: of the answer.
             size: bytes of its body.
             facts: all else.
         """
-        place = self._places.get(route, self._other)
+        place = self._places.get(route)
+        if place is None:
+            place = self._place(route)
         self.worker.request(place, status, facts.slot, facts.seconds)
         if facts.source is not None:
             self.worker.recommended(_SOURCES[facts.source], facts.slot, facts.vector, facts.search, facts.filter)
@@ -112,6 +119,11 @@ class Observer:
                 key=facts.key,
                 trace=trace,
             )
+
+    def _place(self, path: str) -> int:
+        """Of the route that has a path such as `GET /users/ann/history`; the last, `other`, where none has."""
+        found = (place for pattern, place in self._patterns if re.fullmatch(pattern, path))
+        return next(found, len(self.metrics.routes) - 1)
 
     def _traced(self, tracing: "Tracing", route: str, status: int, facts: Facts) -> str | None:
         begun, ended = int(facts.begin * _NANOSECONDS), int(facts.end * _NANOSECONDS)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -52,7 +54,11 @@ def working(title: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
 def report(
     json_: bool, title: str, facts: Mapping[str, Any], written: Path | None = None, then: str | None = None
 ) -> None:
-    """Say what a stage did: its facts as a table, where its result went, and the next command; or all as JSON."""
+    """Say what a stage did: its facts as a table, where its result went, and the next step; or all as JSON.
+
+    Args:
+        then: a whole command, from `command`, or words.
+    """
     if json_:
         extra = {"written": str(written)} if written else {}
         sys.stdout.write(json.dumps(_without_nan({**facts, **extra}), default=str, allow_nan=False) + "\n")
@@ -62,9 +68,18 @@ def report(
         table.add_row(name.replace("_", " "), _shown(value))
     out.print(table)
     if written:
-        out.print(f"Written to [bold]{written}[/bold]", soft_wrap=True)
+        out.print(f"Written to [bold]{escape(str(written))}[/bold]", soft_wrap=True)
     if then:
-        out.print(f"Next: [bold]{then}[/bold]", soft_wrap=True)
+        out.print(f"Next: [bold]{escape(then)}[/bold]", soft_wrap=True)
+
+
+def command(*words: object) -> str:
+    """A call of `watchnext` as a shell takes it.
+
+    >>> command("train", "my corpus", "--to", "work/export")
+    "watchnext train 'my corpus' --to work/export"
+    """
+    return shlex.join(["watchnext", *map(str, words)])
 
 
 def _without_nan(value: Any) -> Any:

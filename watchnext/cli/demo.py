@@ -145,7 +145,8 @@ def _free_port(host: str, port: int) -> int:
 def _serve(store: ReleaseStore, host: str, port: int, once: bool) -> None:
     _step(6, "Serve")
     command = [sys.executable, "-m", "watchnext", "serve", str(store.root), "--host", host, "--port", str(port)]
-    with subprocess.Popen([*command, "--json", "--without-keys"], stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    command += ["--without-keys", "--json", "--log-format", "text"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         try:
             address = _address(server)
             _ask(store, address)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ def export(
             arrays = [pa.array(value, type_) for value, type_ in zip(values, columns.values(), strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
             rows += len(watches)
-    report(json_, "Fresh watches", {"watches": rows}, to, f"watchnext ingest LOG... {to} --to work/corpus")
+    report(json_, "Fresh watches", {"watches": rows}, to, f"give {to} to watchnext ingest, beside the other logs")
 
 
 @fresh.command()
@@ -68,7 +69,13 @@ def erased(
             writer.writerow((user, at))
             users += 1
         text.detach()
-    report(json_, "Erased users", {"users": users}, to, f"watchnext ingest LOG... --erased {to} --to work/corpus")
+    report(
+        json_,
+        "Erased users",
+        {"users": users},
+        to,
+        f"add --erased {shlex.quote(str(to))} to the options of watchnext ingest",
+    )
 
 
 @fresh.command()

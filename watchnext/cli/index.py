@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from watchnext.cli.console import Json, err, out, report, working
+from watchnext.cli.console import Json, command, err, out, report, working
 from watchnext.errors import UsageError
 from watchnext.files import write_atomic
 
@@ -74,7 +74,7 @@ def index(
     if json_:
         listed = {"warnings", "fell_back", "skew", "effort", "trials"}
         facts |= about.model_dump(mode="json", include=listed)
-    report(json_, "Index", facts, to, f"watchnext publish {export} {to}")
+    report(json_, "Index", facts, to, command("publish", export, to))
 
 
 def _print_trials(about: "IndexManifest") -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchnext.cli.console import Json, out, report, stages
+from watchnext.cli.console import Json, command, out, report, stages
 
 _COLUMNS, _CLEANING, _TABLES = "Columns of the log", "Cleaning", "Items and users"
 _SEARCHES, _RUN = "Searches", "How it runs"
@@ -129,8 +129,8 @@ def ingest(
         made = run(options, advance).manifest
     if not json_:
         _print_rejected(made, to)
-    model = " --model word2vec" if made.of_text else ""
-    report(json_, "Corpus", _facts(made, json_), to, f"watchnext train {to}{model}")
+    model = ["--model", "word2vec"] if made.of_text else []
+    report(json_, "Corpus", _facts(made, json_), to, command("train", to, *model))
 
 
 def _print_rejected(manifest: Any, folder: Path) -> None:

@@ -33,8 +33,7 @@ def create(
     if json_:
         report(True, "", {"id": id_, "key": key, **facts, "written": str(file)})
         return
-    shown = {"id": id_, **facts, "name": escape(name), "scopes": ", ".join(facts["scopes"])}
-    report(False, "Key", shown, written=file)
+    report(False, "Key", {"id": id_, **_shown(facts)}, written=file)
     out.print(f"The key, shown this once: [bold]{key}[/bold]", soft_wrap=True)
 
 
@@ -47,9 +46,8 @@ def list_keys(file: File = FILE, json_: Json = False) -> None:
         return
     table = Table("id", "name", "scopes", "requests a second", "created", title=str(file), title_justify="left")
     for row in rows:
-        rate = row["requests_per_second"]
-        scopes, limit = ", ".join(row["scopes"]), "default" if rate is None else f"{rate:g}"
-        table.add_row(row["id"], escape(row["name"]), scopes, limit, row["created"])
+        shown = _shown(row)
+        table.add_row(*(shown[fact] for fact in ("id", "name", "scopes", "requests_per_second", "created")))
     out.print(table)
 
 
@@ -61,10 +59,15 @@ def revoke(
 ) -> None:
     """Revoke a key. Running servers refuse it within a second."""
     facts = _facts(revoke_key(file, id_))
-    if not json_:
-        facts |= {"name": escape(facts["name"]), "scopes": ", ".join(facts["scopes"])}
-    report(json_, "Revoked", {"id": id_, **facts})
+    report(json_, "Revoked", {"id": id_, **(facts if json_ else _shown(facts))})
 
 
 def _facts(key: StoredKey) -> dict[str, Any]:
     return key.model_dump(mode="json", exclude={"sha256"})
+
+
+def _shown(facts: dict[str, Any]) -> dict[str, Any]:
+    """The same for people."""
+    rate = facts["requests_per_second"]
+    told = {"name": escape(facts["name"]), "scopes": ", ".join(facts["scopes"])}
+    return {**facts, **told, "requests_per_second": "default" if rate is None else f"{rate:g}"}

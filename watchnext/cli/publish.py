@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from watchnext.cli.console import Json, report, working
+from watchnext.cli.console import Json, command, report, working
 from watchnext.release import ReleaseStore
 
 
@@ -22,4 +22,4 @@ def publish(
     with working("Checking and copying", not json_):
         about = publish_release(export, index, ReleaseStore(to), name)
     facts = about.model_dump(include={"name", "items", "users", "dim", "index", "recall_at_50"})
-    report(json_, "Release, now current", facts, to / about.name, f"watchnext serve {to}")
+    report(json_, "Release, now current", facts, to / about.name, command("serve", to, "--without-keys"))

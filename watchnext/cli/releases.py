@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from watchnext.cli.console import Json, out, report
+from watchnext.cli.console import Json, command, out, report
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseManifest, ReleaseStore
 from watchnext.variants import CURRENT_VARIANT, Variants, read_variants, write_variants
@@ -36,7 +37,8 @@ def list_releases(folder: Folder = Path("work/releases"), json_: Json = False) -
         sizes = f"{manifest.items:,}", f"{manifest.users:,}"
         table.add_row(manifest.name, created, *sizes, manifest.index, mark)
     out.print(table)
-    out.print(f"Next: [bold]watchnext {f'serve {folder}' if manifests else 'publish'}[/bold]", soft_wrap=True)
+    then = command("serve", folder, "--without-keys") if manifests else command("publish", "--to", folder)
+    out.print(f"Next: [bold]{escape(then)}[/bold]", soft_wrap=True)
 
 
 @releases.command()
@@ -72,7 +74,7 @@ def rollback(
         left, name = store.current_if_any(), to or store.previous()
         store.manifest(name).verify(store.path(name))
         store.make_current(name)
-    report(json_, "Rolled back", {"current": name, "before": left}, then=f"watchnext serve {folder}")
+    report(json_, "Rolled back", {"current": name, "before": left}, then=command("serve", folder, "--without-keys"))
 
 
 @releases.command()

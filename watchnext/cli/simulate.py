@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchnext.cli.console import Json, report, stages
+from watchnext.cli.console import Json, command, report, stages
 from watchnext.errors import UsageError
 
 
@@ -51,15 +51,12 @@ def simulate(
         made = run(config, to, workers or os.cpu_count() or 1, advance)
     facts = {"items": config.items, "users": config.users, "watches": made.watches, "searches": made.searches}
     facts |= {"watches_per_second": round(made.watches / (time.perf_counter() - begun))}
-    tables = f"--fraction-column fraction --items {to}/items.parquet --users {to}/users.parquet"
-    tables += f" --searches '{to}/searches/*.parquet'" if config.searches else ""
-    report(
-        json_,
-        "World",
-        facts,
-        to,
-        f"watchnext ingest '{to}/watches/*.parquet' {tables} --to {to.with_name(to.name + '-corpus')}",
-    )
+    tables: list[object] = ["--fraction-column", "fraction", "--items", to / "items.parquet"]
+    tables += ["--users", to / "users.parquet"]
+    tables += ["--searches", to / "searches" / "*.parquet"] if config.searches else []
+    corpus = to.with_name(f"{to.name}-corpus")
+    then = command("ingest", to / "watches" / "*.parquet", *tables, "--to", corpus)
+    report(json_, "World", facts, to, then)
 
 
 def _config(values: dict[str, Any], settings: list[str]) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchnext.cli.console import Json, err, progress, report
+from watchnext.cli.console import Json, command, err, progress, report
 from watchnext.cli.planning import new_watches, planned
 from watchnext.config import RunOptions, Word2vecConfig
 from watchnext.errors import UsageError
@@ -162,9 +162,9 @@ def train(
         chosen = changed(chosen, [f"replay={replay}"])
     starts, holdout = (warm_from, init_from), holdout or _usual_holdout(corpus)
     facts = run(corpus, to, chosen, holdout, holdout_share, refit, options, not json_, holdout_seed, *starts)
-    then = f"watchnext evaluate {to}" if holdout in TESTED and not refit else f"watchnext index {to}"
+    then = command("evaluate" if holdout in TESTED and not refit else "index", to)
     if _is_text(corpus):
-        then = f"watchnext similar WORD --of {to}"
+        then = command("similar", _most_frequent(corpus), "--of", to)
     report(json_, "Trained", facts, to, then)
 
 
@@ -194,6 +194,12 @@ def _is_text(corpus: Path) -> bool:
     from corpus.corpus import CorpusManifest
 
     return CorpusManifest.read(corpus).of_text
+
+
+def _most_frequent(corpus: Path) -> str:
+    from corpus.corpus import Corpus
+
+    return Corpus.open(corpus, verify=False).items.id(1)
 
 
 def run(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
-from watchnext.cli.console import Json, out, progress, report
+from watchnext.cli.console import Json, command, out, progress, report
 from watchnext.cli.planning import planned
 from watchnext.config import RunOptions
 from watchnext.errors import UsageError
@@ -172,6 +172,7 @@ def _report(json_: bool, tried: "list[Tried]", found: TunedSettings, corpus: Pat
             f"{len(failed)} of {len(tried)} trials failed, the last with: {failed[-1].facts.error}", soft_wrap=True
         )
     facts = {"trials": len(tried), **found.metrics}
-    holdout = f"--holdout {found.holdout} --holdout-share {found.holdout_share} --holdout-seed {found.holdout_seed}"
-    then = f"watchnext train {corpus} --settings {to / 'best.json'} {holdout}"
+    chosen = {"holdout": found.holdout, "holdout-share": found.holdout_share, "holdout-seed": found.holdout_seed}
+    holdout = [word for name, value in chosen.items() for word in (f"--{name}", value)]
+    then = command("train", corpus, "--settings", to / "best.json", *holdout)
     report(False, "Tuned", facts, to / "best.json", then)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from watchnext.cli.console import Json, err, report, working
+from watchnext.cli.console import Json, command, err, report, working
 from watchnext.errors import UsageError
 from watchnext.release import EXPORT, ReleaseStore
 
@@ -55,12 +55,12 @@ def update(
     elif done.rebuild:
         err.print(
             f"{done.fresh:,} items are scored with every query beside the index, which takes longer than the index "
-            f"does. Build it again: watchnext index {folder / EXPORT} --to work/index, then "
-            f"watchnext publish {folder / EXPORT} work/index --to {releases}.",
+            f"does. Build it again: {command('index', folder / EXPORT, '--to', 'work/index')} && "
+            f"{command('publish', folder / EXPORT, 'work/index', '--to', releases)}",
             markup=False,
             soft_wrap=True,
         )
-    report(json_, "Release, now current", facts, folder, f"watchnext serve {releases}")
+    report(json_, "Release, now current", facts, folder, command("serve", releases, "--without-keys"))
 
 
 def _lines(path: Path | None) -> list[str]:

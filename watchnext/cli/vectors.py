@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchnext.cli.console import Json, progress, report
+from watchnext.cli.console import Json, command, progress, report
 from watchnext.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read(
         model = ModelConfig.linear(found.vectors.shape[1], last)
         track = partial(bar.track, description="user vectors")
         write_export(linear_export(log, model, rows, rows, track=track), to)
-    report(json_, "Export", {**facts, "dimensions": model.dim}, to, f"watchnext index {to}")
+    report(json_, "Export", {**facts, "dimensions": model.dim}, to, command("index", to))
 
 
 def _without_corpus(found: "Vectors") -> "Given":
