@@ -51,9 +51,9 @@ def main() -> None:
 def counting() -> dict[str, float]:
     """Metrics of a request, and telling them all."""
     metrics = Metrics.create(4, ROUTES)
-    metrics.name_variants(["a", "b"])
     worker, reference = metrics.worker(0), ScoreReference.of(np.arange(1000, dtype=np.float32))
     assert reference is not None  # noqa: S101
+    worker.slots(["a", "b"])
 
     def request() -> None:
         worker.in_flight(1)

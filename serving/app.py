@@ -61,7 +61,7 @@ def create_app(settings: ServingSettings, logs: Logs | None = None) -> Api:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         observer.start()
-        releases.start(observer.swapped)
+        releases.start(observer.swapped, observer.worker.slots)
         yield
         recommending.close()
         releases.stop()

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import NamedTuple
@@ -28,7 +28,7 @@ OVERRIDE = "override"
 """What the variant is called where a request names its release."""
 _SOON, _LATER = 10.0, 600.0
 """Seconds until what was refused is tried again, the first time and at the most; they double in between."""
-_FIRST_LOOK = 20.0
+_FIRST_LOOK = 50.0
 """Seconds that a process waits at its start for a release newer than the one it was forked with."""
 _NICE = 10
 """How far the thread that opens releases stands back behind those that answer."""
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     variant: str
     """Under which name: `current`, or the release's."""
     slot: int
-    """Its number in metrics."""
+    """Its number in this process's metrics."""
     opened: Opened
 
 
@@ -49,7 +49,10 @@ class Live(NamedTuple):
 
     variants: Variants
     parts: Mapping[str, Part]
-    """By variant, in the order of the split; then the shadow, by the name of its release."""
+    """By variant, in the order of the split; then the shadow, by the name of its release.
+
+    A variant that cannot be opened has the part of another one.
+    """
 
     def of(self, user_id: str) -> Part:
         """What answers a user."""
@@ -58,6 +61,21 @@ class Live(NamedTuple):
     def named(self, release: str) -> Part | None:
         """A release by its name; None where it is not open."""
         return next((part for part in self.parts.values() if part.opened.manifest.name == release), None)
+
+    @property
+    def releases(self) -> tuple[Variants, dict[str, tuple[str, str]]]:
+        """What tells one from another: the split, and for each variant which one answers and from what."""
+        return self.variants, {v: (part.variant, part.opened.manifest.name) for v, part in self.parts.items()}
+
+    @property
+    def each(self) -> list[Part]:
+        """All parts, each once."""
+        return list({part.variant: part for part in self.parts.values()}.values())
+
+    def placed(self, slots: "Slots") -> "Live":
+        """The same with other slots."""
+        each = dict(zip((part.variant for part in self.each), slots([p.variant for p in self.each]), strict=True))
+        return self._replace(parts={v: part._replace(slot=each[part.variant]) for v, part in self.parts.items()})
 
     @property
     def shadow(self) -> Part | None:
@@ -71,6 +89,8 @@ class Live(NamedTuple):
 
 
 Swapped = Callable[[Live | None, Live | None], None]
+Slots = Callable[[Sequence[str]], Sequence[int]]
+"""Gives variants their slots."""
 
 
 class LiveReleases:
@@ -84,6 +104,7 @@ class LiveReleases:
     def __init__(self, store: ReleaseStore, poll_seconds: float) -> None:
         self._store, self._poll_seconds = store, poll_seconds
         self._swapped: Swapped = lambda _, __: None
+        self._slots: Slots = lambda names: range(len(names))
         self._live: Live | None = None
         self._reason = "The release is being loaded; ask again in a moment."
         self._seen: list[Stamp] = []
@@ -109,29 +130,33 @@ class LiveReleases:
             read_denied(self._store.root)
             variants = read_variants(self._store.root)
             wanted = variants, self._releases_of(variants)
+            left_out = None
             if wanted != self._answering:
-                self._swap(*wanted)
-                self._answering = wanted
-            self._told, self._pause = "", 0.0
+                left_out = self._swap(*wanted)
+                self._answering = wanted if left_out is None else None
+            if left_out is None:
+                self._told, self._pause = "", 0.0
+            else:
+                self._refuse(left_out, "Left out, until it can be opened: %s")
         except Exception as error:  # whatever it is, what answers goes on
-            self._pause = min(max(_SOON, 2 * self._pause), _LATER)
-            self._again = monotonic() + self._pause
-            self._refuse(error)
+            self._refuse(error, "No release to answer from: %s" if self._live is None else "All stays as it is: %s")
 
-    def start(self, swapped: Swapped = lambda _, __: None) -> None:
+    def start(self, swapped: Swapped = lambda _, __: None, slots: Slots | None = None) -> None:
         """Look again and again, in a thread.
 
         Args:
             swapped: called after each swap with what answered before, if anything did, and what does now; after a
                 refusal both are the same.
+            slots: gives variants their numbers in metrics; None counts them.
         """
-        forked, self._swapped = self._live is not None, swapped
-        if forked:
+        forked, self._swapped, self._slots = self._live is not None, swapped, slots or self._slots
+        if self._live is not None:
+            self._live = self._live.placed(self._slots)
             swapped(None, self._live)
         self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
         self._thread.start()
-        if forked:  # from a process that may have opened what it has long ago
-            self._looked.wait(_FIRST_LOOK)
+        if forked and not self._looked.wait(_FIRST_LOOK):  # what the process forked from opened may be old
+            log.warning("Answering from %s until the current release is open.", self.live.main.manifest.name)
 
     def stop(self) -> None:
         """End the thread, once a release that it is just opening is open."""
@@ -153,27 +178,49 @@ class LiveReleases:
         names = [*variants.split, *([variants.shadow] if variants.shadow is not None else [])]
         return {name: current if name == CURRENT_VARIANT else name for name in names}
 
-    def _swap(self, variants: Variants, wanted: dict[str, str]) -> None:
+    def _swap(self, variants: Variants, wanted: dict[str, str]) -> Exception | None:
+        """Answer from what can be opened; returns why something else is left out.
+
+        Raises where that is the current release, or nothing of the split can be opened.
+        """
+        opened, errors = self._opened(dict.fromkeys(wanted.values()))
+        there = {variant: opened[name] for variant, name in wanted.items() if name in opened}
+        main = CURRENT_VARIANT if CURRENT_VARIANT in variants.split else next(filter(there.get, variants.split), "")
+        if main not in there:
+            raise errors.get(wanted.get(main, ""), next(iter(errors.values())))
+        if variants.shadow not in there:
+            variants = variants.model_copy(update={"shadow": None})
+        parts = {variant: Part(variant, 0, one) for variant, one in there.items()}
+        parts = {v: parts.get(v, parts[main]) for v in wanted if v in there or v in variants.split}
+        earlier, now = self._live, Live(variants, parts).placed(self._slots)
+        if earlier is None or now.releases != earlier.releases:
+            self._live = now
+            told = ", ".join(f"{part.variant} ({part.opened.manifest.name})" for part in now.each)
+            log.info("Answering from %s.", told)
+            self._swapped(earlier, now)
+        return next(iter(errors.values()), None)
+
+    def _opened(self, names: Iterable[str]) -> tuple[dict[str, Opened], dict[str, Exception]]:
+        """Releases by name, those that answer already as they are; and why others cannot be opened."""
         parts = () if self._live is None else self._live.parts.values()
-        before = {part.opened.manifest.name: part.opened for part in parts}
-        opened: dict[str, Opened] = {}
-        for name in dict.fromkeys(wanted.values()):
-            opened[name] = before[name] if name in before else self._open(name)
-        places = enumerate(wanted.items())
-        named = {variant: Part(variant, slot, opened[name]) for slot, (variant, name) in places}
-        earlier, self._live = self._live, Live(variants, named)
-        log.info("Answering from %s.", ", ".join(f"{variant} ({name})" for variant, name in wanted.items()))
-        self._swapped(earlier, self._live)
+        opened = {part.opened.manifest.name: part.opened for part in parts}
+        errors: dict[str, Exception] = {}
+        for name in names:
+            if name not in opened:
+                try:
+                    with _alone(self._store):
+                        opened[name] = Opened.open(self._store, name)
+                except Exception as error:
+                    errors[name] = error
+        return opened, errors
 
-    def _open(self, name: str) -> Opened:
-        with _alone(self._store):
-            return Opened.open(self._store, name)
-
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, what: str) -> None:
+        """Tell why something does not answer, once, and try it again later."""
+        self._pause = min(max(_SOON, 2 * self._pause), _LATER)
+        self._again = monotonic() + self._pause
         why = str(error) or type(error).__name__
         if why != self._told:
             unforeseen = None if isinstance(error, WatchnextError | OSError) else error
-            what = "No release to answer from: %s" if self._live is None else "All stays as it is: %s"
             log.warning(what, why, exc_info=unforeseen)
             self._told, self._reason = why, "No release can be opened; the server's log says why."
             self._swapped(self._live, self._live)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -213,8 +214,29 @@ def test_a_line_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
     assert writer.lost == 1
 
 
+def test_a_pipe_that_nobody_reads_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.telemetry.lines.PATIENCE", 0.001)
+    read, write = os.pipe()
+    writer, line = LineWriter(write), b"x" * 999 + b"\n"
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("A line waits."))
+    signal.alarm(30)
+    try:
+        for _ in range(1000):
+            writer.write(line)
+        assert 0 < writer.lost < 1000
+        assert os.read(read, 1 << 20) == line * (1000 - writer.lost)
+        writer.write(line)
+        assert os.read(read, 1 << 20) == line
+    finally:
+        signal.alarm(0)
+        os.close(read)
+        os.close(write)
+
+
 WRITING = """
 import os, sys
+from serving.telemetry import lines
+lines.PATIENCE = 60
 from serving.telemetry.logs import Logs
 from serving.telemetry.request_log import RequestLog, user_names
 log = RequestLog(Logs(), user_names("plain"))

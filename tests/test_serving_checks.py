@@ -32,8 +32,9 @@ class World:
 
     def __init__(self, every: int = 1, waiting: int = 8) -> None:
         self.metrics = Metrics.create(1, ["GET /recommend"])
-        self.metrics.name_variants(["a", "b"])
-        self.checks = Checks(self.metrics.worker(0), every, waiting)
+        worker = self.metrics.worker(0)
+        worker.slots(["a", "b"])
+        self.checks = Checks(worker, every, waiting)
 
     def told(self, name: str, **labels: str) -> float:
         samples = [s for metric in self.metrics.collect() for s in metric.samples]

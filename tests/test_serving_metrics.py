@@ -32,7 +32,8 @@ ROUTES = ("GET /recommend", "POST /watches")
 
 def made(workers: int = 2) -> Metrics:
     metrics = Metrics.create(workers, ROUTES, window_seconds=10)
-    metrics.name_variants(("a", "b"))
+    for row in range(workers):
+        assert metrics.worker(row).slots(("a", "b")) == [0, 1]
     return metrics
 
 
@@ -132,15 +133,55 @@ def test_only_slots_with_a_name_are_told() -> None:
     metrics = made()
     metrics.worker(0).request(0, 200, 2, 0.1)
     assert "requests_total" not in " ".join(told(metrics))
-    metrics.name_variants(("a", "b", 'c"\n'))
+    assert metrics.worker(0).slots(("a", "b", 'c"\n')) == [0, 1, 2]
     assert told(metrics)['requests_total{route=GET /recommend,status=2xx,variant=c"\n}'] == 1
+
+
+def test_a_variant_keeps_its_counts_in_another_split_and_in_another_process() -> None:
+    metrics = made()
+    first, second = metrics.worker(0), metrics.worker(1)
+    for worker, count in ((first, 3), (second, 4)):
+        for _ in range(count):
+            worker.request(0, 200, 0, 0.1)  # a
+        worker.request(0, 200, 1, 0.1)  # b
+        worker.recall(1, 0.5)
+        worker.scored(1, 3, 1000.0)
+    name = "requests_total{route=GET /recommend,status=2xx,variant=%s}"
+    assert first.slots(("c", "a")) == [2, 0]  # the second has not heard of it yet
+    first.request(0, 200, 2, 0.1)
+    samples = told(metrics)
+    assert [samples[name % variant] for variant in "abc"] == [7, 2, 1]
+    assert samples["checked_recall_count{variant=b}"] == 2
+    assert metrics.window_counts("b", 1001.0)[3] == 2
+    successor = metrics.worker(1)
+    assert successor.slots(("c", "a")) == [2, 0]
+    assert told(metrics)[name % "a"] == 7
+
+
+def test_a_slot_that_another_variant_takes_begins_anew() -> None:
+    metrics = made(workers=1)
+    worker = metrics.worker(0)
+    worker.request(0, 200, 1, 0.1)
+    worker.request(1, 404, 1, 0.1)
+    worker.recommended(0, 1, 0.1, 0.1, 0.1)
+    worker.scored(1, 3, 1000.0)
+    worker.overlap(1, 0.5)
+    worker.request(0, 200, 0, 0.1)
+    before = told(metrics)
+    assert worker.slots(("a", *"cdefghij")) == [0, 2, 3, 4, 5, 6, 7, 8, 1]
+    samples = told(metrics)
+    assert not [sample for sample in samples if "variant=b" in sample or "shadow=b" in sample]
+    assert not any(value for sample, value in samples.items() if "variant=j" in sample or "shadow=j" in sample)
+    of_a = {name: value for name, value in before.items() if "variant=a" in name}
+    assert {name: samples[name] for name in of_a} == of_a
+    assert metrics.window_counts("j", 1001.0) == [0] * 10
 
 
 @pytest.mark.parametrize("names", [("a", "a"), tuple("abcdefghij")])
 def test_names_of_variants_must_be_few_and_different(names: tuple[str, ...]) -> None:
     assert len(set(names)) < 2 or len(names) > VARIANTS
     with pytest.raises(UsageError, match=r"variants: got a, .*\. Give at most 9 different names"):
-        made().name_variants(names)
+        made().worker(0).slots(names)
 
 
 def test_gauges_are_read_when_somebody_asks(caplog: pytest.LogCaptureFixture) -> None:
@@ -209,8 +250,8 @@ def test_scores_of_this_window_and_the_one_before(scored: list[Scored], later: f
         kept.append((now, decile))
     now += later
     recent = [decile for at, decile in kept if now // 10 - at // 10 <= 1]
-    assert metrics.window_counts(1, now) == [recent.count(decile) for decile in range(10)]
-    assert metrics.window_counts(0, now) == [0] * 10
+    assert metrics.window_counts("b", now) == [recent.count(decile) for decile in range(10)]
+    assert metrics.window_counts("a", now) == [0] * 10
 
 
 def test_scores_of_a_release_that_was_swapped_out_are_forgotten() -> None:
@@ -220,15 +261,15 @@ def test_scores_of_a_release_that_was_swapped_out_are_forgotten() -> None:
         worker.scored(slot, 3, 1000.0)
     worker.swapped(0)
     worker.scored(0, 5, 1001.0)
-    assert metrics.window_counts(0, 1002.0) == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
-    assert metrics.window_counts(1, 1002.0) == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert metrics.window_counts("a", 1002.0) == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert metrics.window_counts("b", 1002.0) == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_process_that_takes_a_row_over_goes_on_with_its_window() -> None:
     metrics = made()
     metrics.worker(0).scored(0, 1, 1000.0)
     metrics.worker(0).scored(0, 2, 1001.0)
-    assert metrics.window_counts(0, 1002.0)[:4] == [0, 1, 1, 0]
+    assert metrics.window_counts("a", 1002.0)[:4] == [0, 1, 1, 0]
 
 
 def test_every_metric_is_documented_and_the_dashboard_shows_no_other() -> None:

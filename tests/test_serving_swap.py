@@ -248,6 +248,46 @@ def test_a_variant_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None
         assert asked(client) == ("current", "a", "i3")
 
 
+def test_what_cannot_be_opened_holds_up_nothing_else(tmp_path: Path, clock: list[float]) -> None:
+    store = publish(tmp_path, 3, "a")
+    releases = LiveReleases(store, poll_seconds=60)
+    releases.look()
+    write_variants(store.root, Variants(split={"current": 1, "gone": 1}, shadow="lost"))
+    publish(tmp_path, 4, "b")
+    swaps: list[Live | None] = []
+    for one in (releases, LiveReleases(store, poll_seconds=60)):  # one that runs, and one that starts
+        one._swapped = lambda _, now: swaps.append(now)
+        one.look()
+        live = one.live
+        assert {(live.of(user).variant, live.of(user).opened.manifest.name) for user in USERS} == {("current", "b")}
+        assert live.shadow is None
+        assert [part.variant for part in live.each] == ["current"]
+    told = len(swaps)
+    clock[0] += 11
+    releases.look()  # again, in vain: nothing is swapped for that
+    assert releases.live is swaps[0]
+    assert len(swaps) == told
+    publish(tmp_path, 5, "gone")
+    store.make_current("b")
+    clock[0] += 25
+    releases.look()
+    assert {releases.live.of(user).opened.manifest.name for user in USERS} == {"b", "gone"}
+
+
+def test_a_split_of_which_nothing_can_be_opened_changes_nothing(tmp_path: Path, clock: list[float]) -> None:
+    store = publish(tmp_path, 3, "a")
+    releases = LiveReleases(store, poll_seconds=60)
+    releases.look()
+    write_variants(store.root, Variants(split={"gone": 1, "lost": 1}))
+    releases.look()
+    assert releases.live.main.manifest.name == "a"
+    publish(tmp_path, 4, "lost")
+    clock[0] += 11
+    releases.look()
+    assert [releases.live.of(user).opened.manifest.name for user in USERS] == ["lost"] * len(USERS)
+    assert {releases.live.of(user).variant for user in USERS} == {"lost"}
+
+
 def test_exact_checks_and_gauges(tmp_path: Path) -> None:
     publish(tmp_path, 3, "a")
     with serving(tmp_path, check_every=1, fresh=str(tmp_path / "fresh.sqlite")) as client:

@@ -70,14 +70,14 @@ def add_metrics(app: FastAPI, releases: LiveReleases, store: FreshStore | None, 
         return Response(text, headers={"content-type": kind})
 
     def ages() -> Iterator[tuple[tuple[str, str], float]]:
-        for part in releases.live.parts.values():
+        for part in releases.live.each:
             manifest = part.opened.manifest
             yield (part.variant, manifest.name), time() - manifest.created.timestamp()
 
     def drifts() -> Iterator[tuple[tuple[str], float]]:
-        for part in releases.live.parts.values():
+        for part in releases.live.each:
             if part.opened.reference is not None:
-                counts = observer.metrics.window_counts(part.slot)
+                counts = observer.metrics.window_counts(part.variant)
                 yield (part.variant,), part.opened.reference.drift(counts)
 
     about = observer.metrics

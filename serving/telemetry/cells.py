@@ -71,6 +71,19 @@ class SharedCells:
         self._memory = mmap.mmap(-1, rows * stride * 8)  # anonymous and shared with processes forked from this one
         self._rows = np.frombuffer(self._memory).reshape(rows, stride)[:, : self._size]
 
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._rows)
+
+    def forget(self, row: int, label: str, value: int) -> None:
+        """Make all cells of a row 0 that are of a value, by its place, of a label."""
+        for family in self.families.values():
+            if label in family.labels:
+                start, places = self.starts[family.name], list(family.labels)
+                sizes = [*map(len, family.labels.values()), family.width]
+                cells = self._rows[row, start : start + family.size].reshape(sizes)
+                cells.swapaxes(0, places.index(label))[value] = 0
+
     def row(self, number: int) -> "memoryview[float]":
         """[cells] a process's own row, writable. Changing a cell takes a third of what it takes in numpy."""
         start = number * self._rows.strides[0]

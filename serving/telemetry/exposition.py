@@ -19,9 +19,12 @@ from prometheus_client.utils import floatToGoString
 
 from serving.telemetry.cells import Family, Float64, SharedCells
 from serving.telemetry.drift import BINS
-from serving.telemetry.metrics import OTHER, VARIANTS, WorkerMetrics, check_names, families
+from serving.telemetry.metrics import OTHER, VARIANTS, WorkerMetrics, families
+from serving.telemetry.slots import SlotNames
 
 PREFIX = "watchnext_"
+_SLOTTED = ("variant", "shadow")
+"""Labels whose values have slots."""
 Read = Callable[[], Iterable[tuple[Sequence[str], float]]]
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Metrics:
 
     def __init__(self, cells: SharedCells, routes: tuple[str, ...], window_seconds: float) -> None:
         self._cells, self.routes, self._window_seconds = cells, routes, window_seconds
-        self._variants: tuple[str, ...] = ()
+        self._names = SlotNames(len(cells), VARIANTS)
         self._gauges: list[Gauge] = []
 
     @classmethod
@@ -74,27 +77,17 @@ class Metrics:
 
         A row keeps its counts when the next process takes it, so that counters never fall.
         """
-        return WorkerMetrics(self._cells, row, self._window_seconds)
-
-    def name_variants(self, names: Sequence[str]) -> None:
-        """Say what the slots are called, as labels have it. Slots without a name are not told.
-
-        Names of variants, rather than of their releases, keep a series going when a release is swapped. Raises
-        UsageError where there are too many, or two of the same name.
-        """
-        check_names("variants", names, VARIANTS)
-        self._variants = tuple(names)
+        return WorkerMetrics(self._cells, self._names, row, self._window_seconds)
 
     def gauge(self, name: str, documentation: str, read: Read, labels: Sequence[str] = ()) -> None:
         """Tell a value that is read whenever somebody asks; see `Gauge`."""
         self._gauges.append(Gauge(name, documentation, tuple(labels), read))
 
-    def window_counts(self, variant: int, now: float | None = None) -> list[float]:
+    def window_counts(self, variant: str, now: float | None = None) -> list[float]:
         """[BINS] scores by decile, of all workers, in this window and the one before; see `ScoreReference.drift`."""
         now = time.monotonic() if now is None else now
-        rows = slice(variant * BINS, (variant + 1) * BINS)
-        counts = self._cells.each("scores")[:, rows, 0]  # [workers, BINS]
-        marks = self._cells.each("score_marks").reshape(len(counts), 2, -1)[:, :, rows]  # [workers, old or new, BINS]
+        counts = self._of_each("scores")[variant][:, :, 0]  # [workers, BINS]
+        marks = self._of_each("score_marks")[variant].reshape(len(counts), 2, BINS)  # old and new
         behind = now // self._window_seconds - self._cells.each("score_window")[:, 0, 0]  # [workers] windows
         old, new = counts - marks[:, 0], counts - marks[:, 1]
         recent = np.where(behind[:, None] < 1, old, np.where(behind[:, None] < 2, new, 0))
@@ -124,21 +117,36 @@ class Metrics:
 
     def _metric(self, family: Family) -> Metric:
         metric = Metric(PREFIX + family.name, family.documentation, family.kind)
-        shown = [self._names(label, values) for label, values in family.labels.items()]
-        for values, cells in zip(itertools.product(*shown), self._cells.total(family.name), strict=True):
-            if None in values or (family.sparse and not cells.any()):
-                continue
-            labels = {label: value for label, value in zip(family.labels, values, strict=True) if value}
-            for suffix, more, value in _samples(family, cells):
-                metric.add_sample(metric.name + suffix, labels | more, value)
+        others = {label: values for label, values in family.labels.items() if label not in _SLOTTED}
+        slotted = next((label for label in family.labels if label in _SLOTTED), None)
+        for name, each in self._of_each(family.name).items():
+            for values, cells in zip(itertools.product(*others.values()), each.sum(axis=0), strict=True):
+                if family.sparse and not cells.any():
+                    continue
+                labels = dict(zip(others, values, strict=True)) | ({slotted: name} if slotted and name else {})
+                for suffix, more, value in _samples(family, cells):
+                    metric.add_sample(metric.name + suffix, labels | more, value)
         return metric
 
-    def _names(self, label: str, values: Sequence[str]) -> list[str | None]:
-        """What the values of a label are called; None for slots without a name."""
-        if label not in {"variant", "shadow"}:
-            return list(values)
-        names = dict(enumerate(self._variants))
-        return [names.get(slot) if slot < VARIANTS else "" for slot in range(len(values))]
+    def _of_each(self, family: str) -> dict[str, Float64]:
+        """[workers, series of the other labels, width] cells of a family by the names of its slots.
+
+        All under the empty name where it has no slots; what no variant answered has it, too.
+        """
+        about, each = self._cells.families[family], self._cells.each(family)
+        slotted = [place for place, label in enumerate(about.labels) if label in _SLOTTED]
+        if not slotted:
+            return {"": each}
+        sizes = [len(each), *map(len, about.labels.values()), about.width]
+        by_slot = np.moveaxis(each.reshape(sizes), slotted[0] + 1, 1)  # [workers, slots, others..., width]
+        by_slot = by_slot.reshape(len(each), by_slot.shape[1], -1, about.width)
+        found: dict[str, Float64] = {}
+        for row in range(len(each)):
+            for slot, name in enumerate(self._names.of(row) + [""] * (by_slot.shape[1] - VARIANTS)):
+                if name or slot == VARIANTS:
+                    of_name = found.setdefault(name, np.zeros((len(each), *by_slot.shape[2:])))
+                    of_name[row] = by_slot[row, slot]
+        return found
 
 
 def _samples(family: Family, cells: Float64) -> Iterator[tuple[str, dict[str, str], float]]:

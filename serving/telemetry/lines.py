@@ -4,6 +4,7 @@ import os
 import select
 from collections.abc import Mapping
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -12,6 +13,8 @@ LINE_BYTES = getattr(select, "PIPE_BUF", 4096)
 """Longest line: a write of so many bytes into a pipe is not mixed with those of other processes."""
 TEXT_BYTES = 256
 """Longest id."""
+PATIENCE = 0.2
+"""Seconds that a line waits for somebody to read those before it."""
 _STACK_KEYS = {"exception", "stack", "stack_info"}
 _STACKS = (2000, 1000, 500, 0)
 """Characters of a stack that are tried; its end says what failed."""
@@ -79,7 +82,7 @@ class LineWriter:
 
     Writes into one open file, which forked processes share, follow one another; writes into a pipe do up to
     `LINE_BYTES`. A line that cannot be written (the disk is full, nobody reads) is lost and counted: no request fails
-    for its log line.
+    for its log line, or hangs since a pipe is full.
 
     Args:
         file: descriptor of an open file; 2 is stderr.
@@ -88,12 +91,29 @@ class LineWriter:
     def __init__(self, file: int = 2) -> None:
         self._file = file
         self.lost = 0
+        self._impatient_until = 0.0
 
     def write(self, line: bytes) -> None:
         """Write a line with its end."""
         try:
-            os.write(self._file, line)
+            if self._has_room():
+                os.write(self._file, line)
+            else:
+                self.lost += 1
         except OSError:
             self.lost += 1
+
+    def _has_room(self) -> bool:
+        """Whether a write returns at once, by now or after `PATIENCE`, for which nobody waits in vain often."""
+        poll = select.poll()  # a new one: those of two threads are not to be mixed
+        poll.register(self._file, select.POLLOUT)
+        if poll.poll(0):
+            return True
+        if monotonic() < self._impatient_until:
+            return False
+        if poll.poll(1000 * PATIENCE):
+            return True
+        self._impatient_until = monotonic() + 50 * PATIENCE
+        return False
 
     debug = info = warning = error = critical = msg = write  # what structlog calls by the level

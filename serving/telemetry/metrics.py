@@ -10,6 +10,7 @@ from typing import get_args
 
 from serving.telemetry.cells import Family, SharedCells
 from serving.telemetry.drift import BINS
+from serving.telemetry.slots import SlotNames
 from watchnext.api.answers import Source
 from watchnext.errors import UsageError
 from watchnext.variants import MOST_VARIANTS
@@ -73,12 +74,14 @@ class WorkerMetrics:
 
     Args:
         cells: shared by all workers.
+        names: of variants by slot, shared, too.
         row: this worker's.
         window_seconds: length of the windows of score drift.
     """
 
-    def __init__(self, cells: SharedCells, row: int, window_seconds: float) -> None:
+    def __init__(self, cells: SharedCells, names: SlotNames, row: int, window_seconds: float) -> None:
         self._cells = cells.row(row)
+        self._shared, self._names, self._row = cells, names, row
         at = cells.starts
         self._requests, self._request_seconds = at["requests"], at["request_seconds"]
         self._stages = tuple(at["stage_seconds"] + n * (len(SECONDS) + 2) for n in range(len(STAGES)))
@@ -90,6 +93,23 @@ class WorkerMetrics:
         self._scores, self._marks, self._window = at["scores"], at["score_marks"], at["score_window"]
         self._window_seconds, self._window_ends = window_seconds, 0.0
         self._cells[self._in_flight] = self._cells[self._queued] = 0  # of a process that had the row and was killed
+
+    def slots(self, variants: Sequence[str]) -> list[int]:
+        """The slots of variants and shadow, by name: those they have already, so that their counts go on.
+
+        Names of variants, rather than of their releases, keep a series going when a release is swapped. Where there
+        are no free slots, those of earlier variants begin anew. Raises UsageError where there are too many, or two of
+        the same name.
+        """
+        check_names("variants", variants, VARIANTS)
+        slots, taken = self._names.claim(self._row, variants)
+        for slot in taken:
+            self._names.write(self._row, slot, "")
+            for label in ("variant", "shadow"):
+                self._shared.forget(self._row, label, slot)
+        for name, slot in zip(variants, slots, strict=True):
+            self._names.write(self._row, slot, name)
+        return slots
 
     def request(self, route: int, status: int, variant: int, seconds: float) -> None:
         """An answered request.

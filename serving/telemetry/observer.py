@@ -67,8 +67,7 @@ class Observer:
         if now is None or before is now:
             self.worker.swap_refused()
             return
-        self.metrics.name_variants(tuple(now.parts))
-        for part in now.parts.values():
+        for part in now.each:
             earlier = None if before is None else before.parts.get(part.variant)
             if earlier is None or earlier.opened is not part.opened or earlier.slot != part.slot:
                 self.worker.swapped(part.slot)
