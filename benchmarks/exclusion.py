@@ -100,16 +100,17 @@ def all_ways(export: Export, vectors: Float32, asked: Float32, users: Int32) -> 
     rng, items = np.random.default_rng(2), len(vectors) - 1
     histories = [export.histories[user] for user in users]
     drawn = rng.integers(1, items + 1, (len(users), LEFT_OUT)).astype(np.int32)
-    best = ExactIndex(vectors).search(asked, LEFT_OUT)[1]
+    best = ExactIndex(vectors).search(asked, 10 * LEFT_OUT)[1]
     yield "all items", Way()
     yield f"without what was watched ({np.mean([len(row) for row in histories]):.0f} a user)", Way(histories)
     filled = [np.concatenate([row[:LEFT_OUT], other])[:LEFT_OUT] for row, other in zip(histories, drawn, strict=True)]
     yield f"without {LEFT_OUT}: what was watched and others", Way(filled)
     yield (
         f"without {LEFT_OUT}: a tenth of them the best",
-        Way([mixed(*both) for both in zip(best, drawn, strict=True)]),
+        Way([mixed(*both) for both in zip(best[:, :LEFT_OUT], drawn, strict=True)]),
     )
-    yield f"without {LEFT_OUT}: just the best", Way([row[row > 0] for row in best])
+    yield f"without {LEFT_OUT}: every tenth of the best {10 * LEFT_OUT}", Way([row[row > 0] for row in best[:, ::10]])
+    yield f"without {LEFT_OUT}: just the best", Way([row[row > 0] for row in best[:, :LEFT_OUT]])
     for share in SHARES:
         yield f"among {100 * share:g} %", Way(None, rng.random(items + 1) < share)
 
