@@ -1,4 +1,4 @@
-"""What the store of fresh watches costs: asking for a user, and adding durably, beside the disk's own fsync.
+"""What fresh watches cost: asking for a user, finding the vector, and adding durably, beside the disk's own fsync.
 
 Every add holds one watch and waits until it is on disk. With `--url` a Redis server is measured instead of a new
 SQLite file; it should be empty. The last line is JSON.
@@ -8,23 +8,37 @@ SQLite file; it should be empty. The last line is JSON.
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
+
+from index.exact import ExactIndex
+from index.recommender import Recommender
 from serving.fresh.choose import open_store
 from serving.fresh.store import FreshStore, Watch
+from serving.users import FreshAskers
+from watchnext.config import ModelConfig
+from watchnext.linear import NoLog, linear_export
+from watchnext.vocabulary import Vocabulary
 
-HISTORIES = {"nobody": 0, "ten": 10, "a thousand": 1000}
+HISTORIES = {"nobody": 0, "ten": 10, "twenty": 20, "a thousand": 1000, "ten thousand": 10_000}
 TOGETHER = (1, 16, 64)
+ITEMS = 100_000
+"""Of the release for which vectors are found."""
+_CLOCKS = time.process_time_ns, time.thread_time_ns
 _NOW = 1_790_000_000
 
 
@@ -40,6 +54,24 @@ class Rate(NamedTuple):
     cpu: float
 
 
+class User(NamedTuple):
+    """What a user costs who has some fresh watches.
+
+    Args:
+        asking: CPU microseconds of reading them for a recommendation.
+        anew, again: CPU microseconds of the vector when one of them is new, and when none is.
+        kept: bytes that are remembered for that.
+        history, in_loop: CPU microseconds of reading the history, in all threads and in the event loop's.
+    """
+
+    asking: float
+    anew: float
+    again: float
+    kept: int
+    history: float
+    in_loop: float
+
+
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,11 +82,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         where = asked.url or str(Path(folder) / "fresh.db")
         syncs = syncs_a_second(Path(folder) / "synced", seconds)
-        reading, one_user = asyncio.run(microseconds(where, size))
+        users, one_size = asyncio.run(microseconds(where, size))
         print(f"{size:,} watches in {where}; {syncs:,.0f} appends of 4 KB with fsync a second, one after the other")
-        for name, value in reading.items():
-            print(f"asking for {name:12} {value:8.1f} CPU µs")
-        print(f"asking for the size {one_user:10.1f} CPU µs")
+        print("CPU µs              asking   vector: anew   again   bytes kept   history   in the loop")
+        for name, one in users.items():
+            print(
+                f"{name:12} {one.asking:13.1f} {one.anew:14.1f} {one.again:7.1f} {one.kept:12,}"
+                f" {one.history:9.1f} {one.in_loop:13.1f}"
+            )
+        print(f"the size {one_size:17.1f}")
         rates = {}
         for processes in (1, 2):
             for together in TOGETHER:
@@ -62,7 +98,8 @@ def main() -> None:
                 rates[f"{processes} x {together}"] = rate._asdict()
                 shares = " + ".join(f"{each:,.0f}" for each in rate.each)
                 print(f"{processes} x {together:2} adds at once: {shares} watches/s, {rate.cpu:.0f} CPU µs each")
-    json.dump({"watches": size, "fsyncs": syncs, "of": reading, "size": one_user, "adding": rates}, sys.stdout)
+    asking = {name: one._asdict() for name, one in users.items()}
+    json.dump({"watches": size, "fsyncs": syncs, "asking": asking, "size": one_size, "adding": rates}, sys.stdout)
     print()
 
 
@@ -78,31 +115,64 @@ def syncs_a_second(path: Path, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-async def microseconds(where: str, size: int) -> tuple[dict[str, float], float]:
-    """Fill a store; the CPU time of asking it for users with few and many watches, and for its size."""
+async def microseconds(where: str, size: int) -> tuple[dict[str, User], float]:
+    """Fill a store; what asking it for users with few and many watches costs, and the CPU time of its size."""
     store = open_store(where)
     for name, watches in HISTORIES.items():
-        await store.add([Watch(f"{name}-{n}", name, f"item-{n}", _NOW + n, None) for n in range(watches)])
+        for first in range(0, watches, 1000):
+            numbers = range(first, min(watches, first + 1000))
+            await store.add([Watch(f"{name}-{n}", name, f"item-{1 + n % ITEMS}", _NOW + n, None) for n in numbers])
     for first in range(0, size, 1000):
         numbers = range(first, first + 1000)
         await store.add([Watch(f"fill-{n}", f"user-{n % 50_021}", f"item-{n}", _NOW + n, None) for n in numbers])
-    found = {name: await _cpu(store, name, 2000 if watches < 100 else 100) for name, watches in HISTORIES.items()}
-    times = []
-    for _ in range(1000):
-        start = time.process_time_ns()
-        await store.size()
-        times.append(time.process_time_ns() - start)
+    recommender = make_recommender()
+    found = {name: await _user(store, recommender, name) for name in HISTORIES}
+    one_size = await _cpu(store.size, 1000)
     await store.close()
-    return found, median(times) / 1000
+    return found, one_size
 
 
-async def _cpu(store: FreshStore, user: str, repeats: int) -> float:
+def make_recommender() -> Recommender:
+    """Of random vectors of `ITEMS` items, a user's vector being the mean of the last 50 watched ones."""
+    vectors = np.random.default_rng(0).normal(size=(ITEMS + 1, 64)).astype(np.float32)
+    vectors[0] = 0
+    log = NoLog(Vocabulary([f"item-{n}" for n in range(1, ITEMS + 1)]))
+    export = linear_export(log, ModelConfig.linear(64, 50), vectors, vectors)
+    return Recommender(export, ExactIndex(vectors), "random")
+
+
+async def _user(store: FreshStore, recommender: Recommender, name: str) -> User:
+    repeats = 2000 if HISTORIES[name] < 100 else 100
+    fresh, same = await store.of(name), await store.of(name)
+    FreshAskers(recommender).ask(name, fresh, None, _NOW)  # the vocabulary remembers some ids
+    askers = FreshAskers(recommender)
+    tracemalloc.start()
+    askers.ask(name, await store.of(name), None, _NOW)
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    async def anew() -> None:
+        FreshAskers(recommender).ask(name, fresh, None, _NOW)
+
+    async def again() -> None:
+        askers.ask(name, same, None, _NOW)
+
+    asking = await _cpu(lambda: store.of(name), repeats)
+    vector = await _cpu(anew, max(10, repeats // 10)), await _cpu(again, repeats)
+    history = [await _cpu(lambda: store.history(name), repeats // 10, clock) for clock in _CLOCKS]
+    return User(asking, *vector, kept, *history)
+
+
+async def _cpu(
+    work: Callable[[], Awaitable[object]], repeats: int, clock: Callable[[], int] = time.process_time_ns
+) -> float:
     times = []
     for _ in range(9):
-        start = time.process_time_ns()
+        start = clock()
         for _ in range(repeats):
-            await store.of(user)
-        times.append((time.process_time_ns() - start) / repeats)
+            await work()
+        times.append((clock() - start) / repeats)
     return median(times) / 1000
 
 

@@ -37,6 +37,8 @@ def test_a_server_that_restarts_has_kept_what_it_acknowledged(tmp_path: Path) ->
                 await ask()
             with pytest.raises(StoreUnavailableError, match="a moment ago"):
                 await ask()
+        with pytest.raises(StoreUnavailableError, match="a moment ago"):
+            await store.history("u")
         server.start(*options)
         assert await patient(store) == ["kept"]
         await asyncio.sleep(1)
@@ -87,6 +89,7 @@ def test_many_at_once_share_few_connections(tmp_path: Path) -> None:
         new = await asyncio.gather(*(store.add([watch(f"e{n % 50}", at=n)]) for n in range(200)))
         assert sum(new) == 50
         found = await asyncio.gather(*(store.of("u") for _ in range(200)))
+        found += await asyncio.gather(*(store.history("u") for _ in range(200)))
         assert {len(fresh.watches) for fresh in found} == {50}
         clients = re.search(rb"connected_clients:(\d+)", server.send(b"INFO clients"))
         assert clients is not None

@@ -7,9 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from serving.fresh import database
 from serving.fresh.choose import open_store, open_upkeep
 from serving.fresh.sqlite import SqliteStore
-from serving.fresh.store import NOTHING
+from serving.fresh.store import NOTHING, Fresh
 from tests.fresh_stores import watch
 from watchnext.errors import CorruptError, StoreUnavailableError, UsageError
 
@@ -194,17 +196,39 @@ def test_a_file_locked_for_one_alone_costs_one_wait(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("PRAGMA locking_mode = EXCLUSIVE")
             other.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(StoreUnavailableError, match="a lock of another process"):
-                await store.of("u")
-            with pytest.raises(StoreUnavailableError, match="a moment ago"):
-                await store.of("u")
-            store._breaker._until = 0
+            for ask in (store.of, store.history):
+                with pytest.raises(StoreUnavailableError, match="a lock of another process"):
+                    await ask("u")
+                with pytest.raises(StoreUnavailableError, match="a moment ago"):
+                    await ask("u")
+            store._reader._breaker._until = 0
             with pytest.raises(StoreUnavailableError, match=r"process \(SQLITE_BUSY\)\."):
                 await store.size()
-        store._breaker._until = 0
-        assert await store.of("u") == NOTHING
+        store._reader._breaker._until = store._teller._breaker._until = 0
+        assert await store.of("u") == await store.history("u") == NOTHING
 
     run(path, work)
+
+
+def test_while_a_history_is_read_others_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    async def work(store: SqliteStore) -> None:
+        await store.add([watch("e")])
+        read = store._teller.read
+
+        def when_answered(query: str, values: tuple[str, ...]) -> list[Any]:
+            assert answered.wait(30)
+            return read(query, values)
+
+        monkeypatch.setattr(store._teller, "read", when_answered)
+        history = asyncio.ensure_future(store.history("u"))
+        await asyncio.sleep(0)
+        assert await store.of("u") == Fresh((("i", 1),))
+        answered.set()
+        assert await history == Fresh((("i", 1),))
+
+    run(tmp_path / "fresh.db", work)
 
 
 def test_damage_is_told_at_the_start_and_survived_later(tmp_path: Path) -> None:
@@ -215,12 +239,12 @@ def test_damage_is_told_at_the_start_and_survived_later(tmp_path: Path) -> None:
         await store.close()  # everything is in the file now
         whole = path.read_bytes()
         path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-        for ask in (store.of("u"), store.add([watch("new")])):
+        for ask in (store.of("u"), store.history("u"), store.add([watch("new")])):
             with pytest.raises(StoreUnavailableError, match=r"a damaged database.*move it away"):
                 await ask
         path.write_bytes(whole)
-        store._breaker._until = 0
-        assert len((await store.of("u")).watches) == 1000
+        store._reader._breaker._until = store._teller._breaker._until = 0
+        assert len((await store.of("u")).watches) == len((await store.history("u")).watches) == 1000
         assert await store.add([watch("new")]) == 1
 
     run(path, work)
@@ -267,13 +291,14 @@ def test_a_file_that_is_gone_or_another(tmp_path: Path) -> None:
         path.rename(aside)
         with pytest.raises(StoreUnavailableError, match="not there"):
             await store.add([watch("f")])
-        store._look = 0
-        with pytest.raises(StoreUnavailableError, match="not there"):
-            await store.of("u")
+        store._reader._look = store._teller._look = 0
+        for ask in (store.of, store.history):
+            with pytest.raises(StoreUnavailableError, match="not there"):
+                await ask("u")
         assert not path.exists()
         database.prepare(path)
-        store._breaker._until = 0
-        assert await store.of("u") == NOTHING
+        store._reader._breaker._until = store._teller._breaker._until = 0
+        assert await store.of("u") == await store.history("u") == NOTHING
         assert await store.add([watch("g")]) == 1
 
     run(path, work)

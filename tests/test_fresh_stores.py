@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from serving.fresh.choose import open_store, open_upkeep
 from serving.fresh.sqlite import SqliteStore
-from serving.fresh.store import MOST, NOTHING, Fresh, FreshStore, Watch
+from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
 from tests.fresh_stores import AWKWARD, Model, RedisServer, opened, redis_server, watch
 from watchnext.errors import UsageError
 
@@ -93,6 +93,7 @@ class Stores(RuleBasedStateMachine):
     def same(self) -> None:
         for user in [*USERS, "nobody"]:
             assert self.runner.run(self.store.of(user)) == self.model.of(user)
+            assert self.runner.run(self.store.history(user)) == self.model.of(user)
         assert self.runner.run(self.store.size()) == len(self.model.watches)
 
     def teardown(self) -> None:
@@ -133,7 +134,8 @@ def test_ids_come_back_as_they_were(where: str) -> None:
         ]
         assert await store.add(watches) == len(watches)
         for user in AWKWARD:
-            assert [item for item, _ in (await store.of(user)).watches] == AWKWARD
+            for ask in (store.of, store.history):
+                assert [item for item, _ in (await ask(user)).watches] == AWKWARD
         await store.close()
 
     asyncio.run(work())
@@ -165,7 +167,7 @@ def test_what_cannot_be_kept_is_refused_whole(where: str, field: str, value: Any
 def test_asking_for_an_id_that_is_not_unicode(where: str) -> None:
     async def work() -> None:
         store = opened(where)
-        for ask in (store.of, store.erase):
+        for ask in (store.of, store.history, store.erase):
             with pytest.raises(UsageError, match=r"user id: got '\\ud800'"):
                 await ask("\ud800")
         await store.add([watch("e")])
@@ -178,17 +180,19 @@ def test_asking_for_an_id_that_is_not_unicode(where: str) -> None:
 def test_a_thousand_at_once_and_only_the_last_are_told(where: str) -> None:
     async def work() -> None:
         store = opened(where)
-        for first in range(0, MOST + 1000, 1000):
+        for first in range(0, 11_000, 1000):
             assert await store.add([watch(f"e{n}", item=f"i{n}", at=n) for n in range(first, first + 1000)]) == 1000
         assert await store.add([watch(f"e{n}", at=n) for n in range(1000)]) == 0
-        assert (await store.of("u")).watches == tuple((f"i{n}", n) for n in range(1000, MOST + 1000))
-        assert await store.size() == MOST + 1000
+        assert (await store.of("u")).watches == tuple((f"i{n}", n) for n in range(10_000, 11_000))
+        assert (await store.history("u")).watches == tuple((f"i{n}", n) for n in range(1000, 11_000))
+        assert await store.size() == 11_000
         upkeep = open_upkeep(where)
-        assert [w.time for w in upkeep.watches()] == list(range(MOST + 1000))
-        assert upkeep.prune(MOST) == MOST
+        assert [w.time for w in upkeep.watches()] == list(range(11_000))
+        assert upkeep.prune(10_500) == 10_500
         upkeep.close()
-        assert len((await store.of("u")).watches) == 1000
-        assert await store.erase("u") == 1000
+        for ask in (store.of, store.history):
+            assert (await ask("u")).watches == tuple((f"i{n}", n) for n in range(10_500, 11_000))
+        assert await store.erase("u") == 500
         await store.close()
 
     asyncio.run(work())

@@ -84,6 +84,39 @@ def test_history(client: Client) -> None:
     assert client.get("/users/nobody/history").json()["watches"] == []
 
 
+def test_a_history_longer_than_recommendations_read(client: Client) -> None:
+    for first in (0, 1000):
+        post(client, *((f"e{n}", "bob", f"new {n}", 400 + n) for n in range(first, first + 1000)))
+    post(client, ("e", "bob", "i12", 399))
+    answer = client.get("/users/bob/history", params={"limit": 2002}).json()
+    assert answer["total"] == 2004
+    assert [w["item_id"] for w in answer["watches"]] == [*(f"new {n}" for n in reversed(range(2000))), "i12", "i1"]
+    last = client.get("/users/bob/history").json()
+    assert (last["total"], last["watches"]) == (2004, answer["watches"][:50])
+    assert recommended(client, "bob", k=12)[0] == "stored"  # i12 is older than the last thousand
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 50])
+def test_of_a_history_the_newest(client: Client, limit: int) -> None:
+    post(
+        client, ("e1", "bob", "i3", 150), ("e2", "bob", "i1", 300), ("e3", "bob", "i4", 300), ("e4", "bob", "i5", 50)
+    )
+    answer = client.get("/users/bob/history", params={"limit": limit}).json()
+    assert answer["total"] == 6
+    found = [(w["item_id"], w["source"]) for w in answer["watches"]]
+    assert (
+        found
+        == [
+            ("i4", "fresh"),
+            ("i1", "stored"),
+            ("i1", "stored"),
+            ("i3", "fresh"),
+            ("i7", "stored"),
+            ("i5", "fresh"),
+        ][:limit]
+    )
+
+
 def test_erased(client: Client) -> None:
     post(client, ("e1", "ann", "i7", 300), ("e2", "ann", "i8", None))
     assert client.delete("/users/ann").json() == {"user_id": "ann", "fresh_watches": 2}
@@ -258,7 +291,7 @@ def test_store_that_fails(client: Client, monkeypatch: pytest.MonkeyPatch, tmp_p
         raise StoreUnavailableError("store", "no answer", "Look after it.")
 
     post(client, ("e1", "ann", "i7", 300))
-    for name in ("of", "add", "erase"):
+    for name in ("of", "history", "add", "erase"):
         monkeypatch.setattr(f"serving.fresh.sqlite.SqliteStore.{name}", gone)
     answer = client.get("/recommend?user_id=ann").json()
     assert (answer["degraded"], answer["source"]) == (True, "stored")

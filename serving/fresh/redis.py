@@ -28,7 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from serving.fresh.breaker import Breaker
-from serving.fresh.store import MOST, NOTHING, Fresh, Watch, check, check_id
+from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Watch, check, check_id
 from watchnext.errors import StoreUnavailableError, UsageError
 
 log = logging.getLogger(__name__)
@@ -122,12 +122,11 @@ class RedisStore:
 
     async def of(self, user_id: str) -> Fresh:
         """What is known of a user."""
-        user = _encoded(user_id)
-        async with self._asking(self._reading):
-            items, sizes, times, erased = await self._of([_USER + user, _ERASED], [user, -MOST])
-        if not items and erased is None:
-            return NOTHING
-        return Fresh(_watches(items, sizes, times), None if erased is None else int(erased))
+        return _fresh(*await self._last(user_id, MOST))
+
+    async def history(self, user_id: str) -> Fresh:
+        """The same of a long history, taken apart in a thread."""
+        return await asyncio.to_thread(_fresh, *await self._last(user_id, MOST_TOLD))
 
     async def add(self, watches: Sequence[Watch]) -> int:
         """Keep watches; returns how many were new."""
@@ -158,6 +157,13 @@ class RedisStore:
         """End the connections."""
         await self._reads.aclose()
         await self._writes.aclose()
+
+    async def _last(self, user_id: str, most: int) -> list[Any]:
+        """What `_OF` returns."""
+        user = _encoded(user_id)
+        async with self._asking(self._reading):
+            found: list[Any] = await self._of([_USER + user, _ERASED], [user, -most])
+        return found
 
     @asynccontextmanager
     async def _asking(self, turns: "Turns") -> AsyncIterator[None]:
@@ -261,14 +267,16 @@ def _body(watch: Watch) -> bytes:
     return b"%03d%b%03d%b%b" % (len(item), item, len(event), event, fraction)
 
 
-def _watches(items: bytes, sizes: bytes, times: bytes) -> tuple[tuple[str, int], ...]:
-    """What `_OF` returns, as in `Fresh`."""
+def _fresh(items: bytes, sizes: bytes, times: bytes, erased: bytes | None) -> Fresh:
+    """From what `_OF` returns."""
+    if not items and erased is None:
+        return NOTHING
     watches, start = [], 0
     for size, at in zip(sizes.split(), times.split(), strict=True):
         end = start + int(size)
         watches.append((items[start:end].decode(), int(at)))
         start = end
-    return tuple(watches)
+    return Fresh(tuple(watches), None if erased is None else int(erased))
 
 
 def _cut(text: bytes) -> tuple[bytes, bytes]:

@@ -1,25 +1,35 @@
 """Fresh watches in one SQLite file, which all processes of a host share.
 
-Reading is done in the event loop: a point query takes less than handing it to a thread would. Writing is not, as it
-waits for the disk (`serving/fresh/writer.py`).
+What a recommendation needs is read in the event loop: a point query takes less than handing it to a thread would.
+Histories, which may be long, are read in a thread, and another writes, as that waits for the disk
+(`serving/fresh/writer.py`).
 """
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from serving.fresh import database
-from serving.fresh.breaker import Breaker
-from serving.fresh.store import MOST, NOTHING, Fresh, Watch, check, check_id
+from serving.fresh.reader import Reader
+from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Watch, check, check_id
 from serving.fresh.writer import Writer
-from watchnext.errors import StoreUnavailableError, UsageError
+from watchnext.errors import UsageError
 
 _OF = f"""
 SELECT * FROM (SELECT item, time FROM watches WHERE user = ?1 ORDER BY time DESC, place DESC LIMIT {MOST})
 UNION ALL SELECT NULL, time FROM erased WHERE user = ?1
 """
+_TOLD = f"""
+SELECT json_group_array(item), json_group_array(time), (SELECT time FROM erased WHERE user = ?1) FROM (
+    SELECT item, time FROM watches WHERE user = ?1 ORDER BY time DESC, place DESC LIMIT {MOST_TOLD}
+)
+"""  # one row: Python gives up its lock for each, and may have to wait for the event loop to get it back
 _ADD = """
 INSERT INTO watches (user, time, place, item, event, fraction)
 SELECT ?1, ?2, (SELECT coalesce(max(place), 0) + 1 FROM watches WHERE user = ?1 AND time = ?2), ?3, ?4, ?5
@@ -32,7 +42,6 @@ WHERE (user, time, place) > (?, ?, ?) AND time < ? ORDER BY user, time, place LI
 """
 _PAGE_ROWS = 5000
 _GREW = "UPDATE size SET watches = watches + ?"
-_LOOK_SECONDS = 1.0
 
 
 class SqliteStore:
@@ -56,21 +65,23 @@ class SqliteStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         database.prepare(path)
-        self._path, self._read_seconds, self._clock = path, read_seconds, clock
+        self._clock = clock
         self._writer = Writer(path, write_seconds)
-        self._breaker = Breaker()
-        self._reader: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._look = 0.0
+        self._reader, self._teller = Reader(path, read_seconds), Reader(path, read_seconds)
+        self._telling = _one_thread()
 
     async def of(self, user_id: str) -> Fresh:
         """What is known of a user."""
-        rows: list[tuple[Any, int]] = self._read(_OF, (user_id,))
+        rows: list[tuple[Any, int]] = self._reader.read(_OF, (user_id,))
         if not rows:
             return NOTHING
         erased = rows.pop()[1] if rows[-1][0] is None else None
         rows.reverse()
         return Fresh(tuple(rows), erased)
+
+    async def history(self, user_id: str) -> Fresh:
+        """The same of a long history, read in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._telling, self._told, user_id)
 
     async def add(self, watches: Sequence[Watch]) -> int:
         """Keep watches; returns how many were new."""
@@ -104,40 +115,24 @@ class SqliteStore:
 
     async def size(self) -> int:
         """How many watches there are."""
-        return int(self._read("SELECT watches FROM size", ())[0][0])
+        return int(self._reader.read("SELECT watches FROM size", ())[0][0])
 
     async def close(self) -> None:
-        """End the thread and both connections."""
+        """End the threads and all connections."""
         await self._writer.close()
-        self._drop()
+        told, self._telling = self._telling, _one_thread()
+        await asyncio.to_thread(told.shutdown)
+        self._teller.close()
+        self._reader.close()
 
-    def _read(self, query: str, values: tuple[str, ...]) -> list[Any]:
-        self._breaker.check()
-        try:
-            return self._opened().execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            self._drop()
-            raise self._breaker.failed(database.unavailable(self._path, error)) from error
-        except StoreUnavailableError as error:
-            raise self._breaker.failed(error) from error
-        except UnicodeEncodeError as error:
-            raise UsageError("user id", ascii(values[0]), "Give ids in UTF-8.") from error
+    def _told(self, user_id: str) -> Fresh:
+        ((items, times, erased),) = self._teller.read(_TOLD, (user_id,))
+        return Fresh(tuple(zip(orjson.loads(items)[::-1], orjson.loads(times)[::-1], strict=True)), erased)
 
-    def _opened(self) -> sqlite3.Connection:
-        """The connection; each second it is looked whether another file has taken the place of its."""
-        now = time.monotonic()
-        if self._reader is None or now >= self._look:
-            found = database.identity(self._path)
-            if self._reader is None or found != self._identity:
-                self._drop()
-                self._reader, self._identity = database.connect(self._path, self._read_seconds), found
-            self._look = now + _LOOK_SECONDS
-        return self._reader
 
-    def _drop(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+def _one_thread() -> ThreadPoolExecutor:
+    """A thread for reading, which starts when it is needed."""
+    return ThreadPoolExecutor(1, thread_name_prefix="fresh-history")
 
 
 class SqliteUpkeep:

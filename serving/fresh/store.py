@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 from watchnext.api.requests import ID_BYTES, LATEST
 from watchnext.errors import UsageError
 
-MOST = 10_000
-"""Watches of a user that a store tells of: the last ones."""
+MOST = 1000
+"""Watches of a user that a recommendation knows: the last ones, as they are read in the event loop."""
+MOST_TOLD = 10_000
+"""Watches of a user that a history tells of: the last ones."""
 
 
 class Watch(NamedTuple):
@@ -35,7 +37,7 @@ class Fresh(NamedTuple):
 
     Args:
         watches: (item id, time in seconds since 1970) in time order, ties in the order in which they came; the last
-            `MOST` of them.
+            ones.
         erased: when the user was erased last, in seconds since 1970: what a release knows from before must not be
             used. None for never.
     """
@@ -56,7 +58,11 @@ class FreshStore(Protocol):
     """
 
     async def of(self, user_id: str) -> Fresh:
-        """What is known of a user; `NOTHING` of one nobody has heard of."""
+        """What is known of a user, with the last `MOST` watches; `NOTHING` of one nobody has heard of."""
+        ...
+
+    async def history(self, user_id: str) -> Fresh:
+        """The same with the last `MOST_TOLD` watches, which takes milliseconds, but not of the event loop."""
         ...
 
     async def add(self, watches: Sequence[Watch]) -> int:

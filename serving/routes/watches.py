@@ -1,12 +1,16 @@
 """The routes of watches: posting them, reading a user's, erasing a user."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from fastapi import FastAPI, Path, Query, Request
+import numpy as np
+from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BeforeValidator
+from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.fresh.store import NOTHING, Fresh, FreshStore, Watch
@@ -14,7 +18,7 @@ from serving.opened import Opened
 from serving.problems import BusyError, responses
 from serving.releases import LiveReleases
 from serving.routes.recommend import facts_of
-from watchnext.api.answers import ErasedAnswer, HistoryAnswer, HistoryItem, WatchesAnswer
+from watchnext.api.answers import ErasedAnswer, HistoryAnswer, WatchesAnswer
 from watchnext.api.requests import Id, WatchesRequest, seconds
 from watchnext.errors import StoreUnavailableError
 
@@ -51,6 +55,8 @@ PathUser = Annotated[
 ]
 MOST_WATCHES = 10_000
 Limit = Annotated[int, Query(ge=1, le=MOST_WATCHES, description="How many of the newest.", examples=[50])]
+_Row = tuple[int, Literal["stored", "fresh"], str]
+"""Seconds since 1970, where it is known from, and the item's id."""
 
 
 def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) -> None:
@@ -77,12 +83,13 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         facts.added, facts.ignored = added, len(watches) - added
         return WatchesAnswer(added=facts.added, ignored=facts.ignored)
 
-    @app.get("/users/{user_id}/history", responses=responses(401, 403, 422, 429, 503), **described)
-    async def history(
-        request: Request,
-        user_id: PathUser,
-        limit: Limit = 50,
-    ) -> HistoryAnswer:
+    @app.get(
+        "/users/{user_id}/history",
+        responses=responses(401, 403, 422, 429, 503),
+        response_model=HistoryAnswer,
+        **described,
+    )
+    async def history(request: Request, user_id: PathUser, limit: Limit = 50) -> Response:
         """What is known of a user's watches, the newest first; nothing of a user nobody knows."""
         facts = facts_of(request)
         part = releases.live.of(user_id)
@@ -91,17 +98,12 @@ def add_watches(app: FastAPI, releases: LiveReleases, store: FreshStore | None) 
         facts.release = opened.manifest.name
         fresh = NOTHING
         try:
-            fresh = NOTHING if store is None else await store.of(user_id)
+            fresh = NOTHING if store is None else await store.history(user_id)
         except StoreUnavailableError:
             facts.degraded = True
-        total, watches = _watches(opened, user_id, fresh, limit)
-        return HistoryAnswer(
-            user_id=user_id,
-            release=opened.manifest.name,
-            degraded=facts.degraded,
-            total=total,
-            watches=watches,
-        )
+        about = {"user_id": user_id, "release": facts.release, "degraded": facts.degraded}
+        body = await asyncio.to_thread(_history, about, opened, user_id, fresh, limit)
+        return Response(body, media_type="application/json")
 
     @app.delete("/users/{user_id}", responses=responses(401, 403, 422, 429, 503), **described)
     async def erase(request: Request, user_id: PathUser) -> ErasedAnswer:
@@ -122,25 +124,42 @@ def _needed(store: FreshStore | None) -> FreshStore:
     return store
 
 
-def _watches(opened: Opened, user_id: str, fresh: Fresh, limit: int) -> tuple[int, list[HistoryItem]]:
-    """How many watches a user has, and some of them, the newest first."""
+def _history(about: dict[str, Any], opened: Opened, user_id: str, fresh: Fresh, limit: int) -> bytes:
+    """The JSON of a `HistoryAnswer`, written directly, as we made it ourselves."""
+    total, rows = _newest(opened, user_id, fresh, limit)
     export = opened.recommender.export
-    stored = opened.askers.stored_watches(user_id, fresh)
-    seen = {(item_id, when) for item_id, when in stored}
-    new = [(item_id, when) for item_id, when in fresh.watches if (item_id, when) not in seen]
-    rows: list[tuple[int, Literal["stored", "fresh"], str]] = [
-        *((when, "stored", item_id) for item_id, when in stored),
-        *((when, "fresh", item_id) for item_id, when in new),
-    ]
-    rows.sort(key=lambda row: row[0])
-    total, rows = len(rows), rows[-limit:][::-1]
     numbers = export.items.numbers([item_id for _, _, item_id in rows])
-    return total, [
-        HistoryItem.model_construct(
-            item_id=item_id,
-            title=export.catalogue.title(number) if number else None,
-            time=datetime.fromtimestamp(when, UTC),
-            source=source,
-        )
+    watches = [
+        {
+            "item_id": item_id,
+            "title": export.catalogue.title(number) if number else None,
+            "time": datetime.fromtimestamp(when, UTC),
+            "source": source,
+        }
         for (when, source, item_id), number in zip(rows, numbers.tolist(), strict=True)
     ]
+    return to_json({**about, "total": total, "watches": watches})
+
+
+def _newest(opened: Opened, user_id: str, fresh: Fresh, limit: int) -> tuple[int, list[_Row]]:
+    """How many watches a user has, and some of them, the newest first.
+
+    Of the stored ones those are looked at that may be among the newest, or that the store has, too.
+    """
+    items, times = opened.askers.stored_watches(user_id, fresh.erased)
+    since = len(times)
+    if fresh.watches:
+        since = int(np.searchsorted(times, fresh.watches[0][1]))
+    first = max(0, min(since, len(times) - limit))
+    ids = opened.recommender.export.items.ids(items[first:])
+    stored = list(zip(ids, times[first:].tolist(), strict=True))
+    new: Sequence[tuple[str, int]] = fresh.watches
+    if since < len(times):
+        seen = set(stored)
+        new = [watch for watch in new if watch not in seen]
+    rows: list[_Row] = [
+        *((when, "stored", item_id) for item_id, when in stored),
+        *((when, "fresh", item_id) for item_id, when in new[-limit:]),
+    ]
+    rows.sort(key=lambda row: row[0])
+    return len(times) + len(new), rows[-limit:][::-1]

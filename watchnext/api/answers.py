@@ -128,7 +128,7 @@ class HistoryAnswer(Closed):
     degraded: bool
     """True where the store of fresh watches did not answer."""
     total: int
-    """How many there are in all."""
+    """How many there are in all. Of those that were posted since training, the last 10,000 are counted."""
     watches: list[HistoryItem]
     """The newest, as many as were asked for."""
 

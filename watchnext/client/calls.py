@@ -203,6 +203,8 @@ def watched(
 def history(user_id: str, *, limit: int | None = None) -> Call[HistoryAnswer]:
     """What is known of a user's watches, the newest first; nothing of a user nobody knows.
 
+    The answer's `total` counts them all, but of those that were posted since training the last 10,000 at most.
+
     Args:
         user_id: as in the watch log.
         limit: how many of the newest; None is what the server gives.
