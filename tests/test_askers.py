@@ -10,6 +10,7 @@ from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig
 from watchnext.export import Export
 from watchnext.features import FeatureSpec, UserContext
+from watchnext.histories import Histories
 
 VECTORS = np.array([[0, 0], [1, 0], [0, 1], [3, 4], [0, 0]], np.float32)
 """Of items 1 to 4; the last one was never trained."""
@@ -119,6 +120,15 @@ def test_context(context: UserContext, vector: list[float] | None, source: str, 
     asker = Askers(with_countries()).ask(0, News(context=context), NOW)
     assert (asker.source, asker.country) == (source, country)
     assert (None if asker.vector is None else asker.vector.tolist()) == vector
+
+
+def test_nothing_stored_is_read_of_who_is_erased_and_has_no_stored_watches() -> None:
+    askers = Askers(Export(**{**vars(with_countries()), "histories": Histories.of([[]], [[]])}))
+    assert askers.ask(1, News(), NOW).country == "FR"
+    asker = askers.ask(1, News(erased=25), NOW)
+    assert (asker.vector, asker.source, asker.country) == (None, "popular", None)
+    told = askers.ask(1, News(erased=25, context=UserContext(country="DE")), NOW)
+    assert (told.source, told.country) == ("context", "DE")
 
 
 def test_a_request_overrides_what_is_stored_of_the_context() -> None:
