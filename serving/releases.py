@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import NamedTuple
@@ -99,6 +99,11 @@ class LiveReleases:
             raise NoReleaseError(self._reason)
         return self._live
 
+    @property
+    def parts(self) -> Iterable[Part]:
+        """All releases that answer now; none while nothing does."""
+        return () if self._live is None else self._live.parts.values()
+
     def look(self) -> None:
         """Open what CURRENT and VARIANTS name, if that has changed, and swap; never raises for a bad release."""
         stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS, DENIED)]
@@ -154,8 +159,7 @@ class LiveReleases:
         return {name: current if name == CURRENT_VARIANT else name for name in names}
 
     def _swap(self, variants: Variants, wanted: dict[str, str]) -> None:
-        parts = () if self._live is None else self._live.parts.values()
-        before = {part.opened.manifest.name: part.opened for part in parts}
+        before = {part.opened.manifest.name: part.opened for part in self.parts}
         opened: dict[str, Opened] = {}
         for name in dict.fromkeys(wanted.values()):
             opened[name] = before[name] if name in before else self._open(name)
