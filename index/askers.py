@@ -34,7 +34,7 @@ class News(NamedTuple):
     context: UserContext | None = None
     """Where and who the user is now; what is None there is taken from the users table."""
     erased: int | None = None
-    """Seconds since 1970 until which the user is erased: unless a stored history begins later, nothing stored is read."""
+    """Seconds since 1970 until which the user is erased: nothing stored is read, but a history that begins later."""
 
 
 class Asker(NamedTuple):

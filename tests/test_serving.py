@@ -12,6 +12,8 @@ from httpx import Client, Response
 from pydantic import BaseModel
 
 from serving.app import create_app
+from serving.guard.heads import Limits
+from serving.guard.protocol import limited
 from serving.problems import MEDIA_TYPE
 from serving.releases import LiveReleases
 from tests.servers import running, settings, wait_ready
@@ -19,7 +21,7 @@ from tests.test_askers import with_countries
 from tests.worlds import two_groups, write_release
 from watchnext.api.answers import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
 from watchnext.api.problems import Problem
-from watchnext.api.requests import RecommendQuery
+from watchnext.api.requests import ID_BYTES, MOST_ITEMS, RecommendQuery
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
@@ -73,6 +75,26 @@ def test_popular_in_a_country(tmp_path: Path) -> None:
     there = [("i4", "popular_in_country"), ("i3", "popular_in_country"), ("i2", "popular")]
     assert by_query == by_body == ("popular_in_country", there)
     assert seen == excluded == ("popular", [("i2", "popular"), ("i1", "popular")])
+
+
+@pytest.mark.parametrize(("letters", "status"), [(5, 200), (10, 431)])
+def test_how_many_ids_fit_into_a_query(tmp_path: Path, letters: int, status: int) -> None:
+    store = write_release(two_groups(), tmp_path, "r1")[0]
+    query = "user_id=u1" + "".join(f"&exclude={n:0{letters}}" for n in range(MOST_ITEMS))
+    with running(create_app(settings(store.root)), http=limited(Limits())) as client:
+        wait_ready(client)
+        assert client.get(f"/recommend?{query}").status_code == status
+
+
+@pytest.mark.parametrize(("letter", "status"), [("x", 200), ("\x01", 413)])
+def test_how_many_watches_fit_into_a_body(tmp_path: Path, letter: str, status: int) -> None:
+    store = write_release(two_groups(), tmp_path, "r1")[0]
+    names = [f"{n:03}".ljust(ID_BYTES, letter) for n in range(MOST_ITEMS)]
+    watches = [{"event_id": name, "user_id": name, "item_id": name, "fraction": 0.5} for name in names]
+    how = settings(store.root, fresh=str(tmp_path / "fresh.sqlite"))
+    with running(create_app(how), http=limited(Limits())) as client:
+        wait_ready(client)
+        assert client.post("/watches", json={"watches": watches}).status_code == status
 
 
 def test_known_user(client: Client) -> None:
