@@ -34,7 +34,7 @@ class News(NamedTuple):
     context: UserContext | None = None
     """Where and who the user is now; what is None there is taken from the users table."""
     erased: int | None = None
-    """Seconds since 1970 when the user was erased: a stored history that begins earlier is not read any more."""
+    """Seconds since 1970 until which the user is erased: nothing stored is read, but a history that begins later."""
 
 
 class Asker(NamedTuple):
@@ -98,9 +98,11 @@ class Askers:
         return Asker(None, items, "popular", NO_ITEMS, context.country)
 
     def unless_erased(self, user: int, erased: int | None) -> int:
-        """A user's number; 0 where the stored history begins before the user was erased, see `News.erased`."""
+        """A user's number; 0 where what is stored is from before the user was erased, see `News.erased`."""
+        if erased is None:
+            return user
         times = self._histories.times_of(user)
-        return 0 if erased is not None and len(times) and times[0] <= erased else user
+        return user if len(times) and times[0] > erased else 0
 
     def _merged(self, user: int, news: News) -> tuple[Int32, Int64]:
         """The stored watches of a user with those new ones that are not among them, in time order."""

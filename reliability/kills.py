@@ -26,7 +26,10 @@ from reliability._world import World, make
 from serving.fresh.sqlite import SqliteUpkeep
 
 Step = Callable[[str], None]
+Row = tuple[str, str, int]
+"""A watch: user, item and time."""
 CONNECTIONS, RETRIES = 8, 3
+_EVENT, _FIRST_TIME = "kill-", 1_700_000_000
 AGAIN = 20
 """Acknowledged watches that are sent once more to the next server."""
 READY_AGAIN = 20.0
@@ -213,15 +216,15 @@ def kill_while_watching(world: World, kills: int, report: Report, step: Step) ->
     acknowledged: set[str] = set()
     unsure: list[bytes] = []
     events, restart = itertools.count(), list[float]()
-    tasks = 4
+    tasks, store = 4, world.folder / "watched.sqlite"
     for kill in range(kills):
         step(f"killing the server while watches come in, {kill + 1} of {kills}; {len(acknowledged):,} acknowledged")
-        with Server(world, 1 + kill % 2) as server:
+        with Server(world, 1 + kill % 2, str(store)) as server:
             restart.append(server.ready_seconds)
             sent = [_watch(event) for event in random.sample(sorted(acknowledged), min(AGAIN, len(acknowledged)))]
             left, unsure = [*unsure, *sent], []
             run(_watch_until_killed(server, tasks, events, acknowledged, left, unsure))
-    judge_watches(world, acknowledged, report)
+    judge_watches(_stored(store), acknowledged, {_row(_name(n)) for n in range(next(events))}, report)
     report.must("watches came in", len(acknowledged) >= kills, len(acknowledged))
     report.figures |= {
         "servers killed while watches came in": kills,
@@ -229,13 +232,18 @@ def kill_while_watching(world: World, kills: int, report: Report, step: Step) ->
     }
 
 
-def judge_watches(world: World, acknowledged: set[str], report: Report) -> None:
-    """Compare what the store has with what was acknowledged."""
-    found = Counter(_stored(world))
-    lost = acknowledged - set(found)
-    twice = [event for event, times in found.items() if times > 1]
+def judge_watches(stored: list[Row], acknowledged: set[str], sent: set[Row], report: Report) -> None:
+    """Compare what the store has with what was sent and what was acknowledged.
+
+    By users, items and times: whether the store takes an event id for another's is what is asked.
+    """
+    found = Counter(stored)
+    lost = {_row(event) for event in acknowledged} - set(found)
+    twice = [row for row, times in found.items() if times > 1]
+    strange = set(found) - sent
     report.must("every acknowledged watch is there", not lost, f"{len(lost)} are not")
     report.must("no watch is there twice", not twice, f"{len(twice)} are")
+    report.must("no watch is there that nobody sent", not strange, f"{len(strange)} are")
     report.figures |= {
         "watches acknowledged": len(acknowledged),
         "of them lost": len(lost),
@@ -243,11 +251,11 @@ def judge_watches(world: World, acknowledged: set[str], report: Report) -> None:
     }
 
 
-def _stored(world: World) -> list[str]:
-    """The events of all watches in the store."""
-    upkeep = SqliteUpkeep(world.fresh)
+def _stored(store: Path) -> list[Row]:
+    """All watches in a store."""
+    upkeep = SqliteUpkeep(store)
     try:
-        return [watch.event_id for watch in upkeep.watches()]
+        return [(watch.user_id, watch.item_id, watch.time) for watch in upkeep.watches()]
     finally:
         upkeep.close()
 
@@ -266,7 +274,7 @@ async def _watch_until_killed(
     async def one() -> None:
         client = Client(server.host, server.port)
         while not dead.is_set():
-            request = left.pop() if left else _watch(f"kill-{next(events)}")
+            request = left.pop() if left else _watch(_name(next(events)))
             try:
                 answer = await client.ask(request)
             except (OSError, EOFError):
@@ -291,9 +299,18 @@ async def _watch_until_killed(
 
 
 def _watch(event: str) -> bytes:
-    number = int(event.removeprefix("kill-"))
-    watch = {"event_id": event, "user_id": f"user-{1 + number % 50}", "item_id": f"video-{1 + number % 1000}"}
-    return post("/watches", {"watches": [watch]})
+    user, item, time_ = _row(event)
+    return post("/watches", {"watches": [{"event_id": event, "user_id": user, "item_id": item, "time": time_}]})
+
+
+def _name(number: int) -> str:
+    return f"{_EVENT}{number}"
+
+
+def _row(event: str) -> Row:
+    """The watch of an event; no two have the same time."""
+    number = int(event.removeprefix(_EVENT))
+    return f"user-{1 + number % 50}", f"video-{1 + number % 1000}", _FIRST_TIME + number
 
 
 def _event(request: bytes) -> str:

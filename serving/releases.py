@@ -120,6 +120,11 @@ class LiveReleases:
             raise NoReleaseError(self._reason)
         return self._live
 
+    @property
+    def parts(self) -> Iterable[Part]:
+        """All releases that answer now; none while nothing does."""
+        return () if self._live is None else self._live.each
+
     def look(self) -> None:
         """Open what CURRENT and VARIANTS name, if that has changed, and swap; never raises for a bad release."""
         stamps = [stamp(self._store.root / name) for name in (CURRENT, VARIANTS, DENIED)]
@@ -202,8 +207,7 @@ class LiveReleases:
 
     def _opened(self, names: Iterable[str]) -> tuple[dict[str, Opened], dict[str, Exception]]:
         """Releases by name, those that answer already as they are; and why others cannot be opened."""
-        parts = () if self._live is None else self._live.parts.values()
-        opened = {part.opened.manifest.name: part.opened for part in parts}
+        opened = {part.opened.manifest.name: part.opened for part in self.parts}
         errors: dict[str, Exception] = {}
         for name in names:
             if name not in opened:

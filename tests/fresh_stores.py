@@ -36,10 +36,10 @@ class Model:
         return new
 
     def erase(self, user: str, now: int) -> int:
-        before = len(self.watches)
+        gone = [w for w in self.watches if w.user_id == user]
         self.watches = [w for w in self.watches if w.user_id != user]
-        self.erasures[user] = max(now, self.erasures.get(user, now))
-        return before - len(self.watches)
+        self.erasures[user] = max(now, self.erasures.get(user, now), *(w.time for w in gone))
+        return len(gone)
 
     def prune(self, time_: int) -> int:
         before = len(self.watches)

@@ -1,5 +1,7 @@
 """From what is stored, fresh and told of somebody to a vector: known answers in an export without a network."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from watchnext.catalogue import USER_SCHEMA
 from watchnext.config import ModelConfig
 from watchnext.export import Export
 from watchnext.features import FeatureSpec, UserContext
+from watchnext.histories import Histories
 
 VECTORS = np.array([[0, 0], [1, 0], [0, 1], [3, 4], [0, 0]], np.float32)
 """Of items 1 to 4; the last one was never trained."""
@@ -86,12 +89,17 @@ def test_erased_and_nothing_since() -> None:
     assert (asker.vector, asker.source, asker.watched.tolist()) == (None, "popular", [])
 
 
-def with_countries() -> Export:
-    """A network of which the country alone moves the vector: DE to the first axis, FR to the second."""
-    made = make_export(VECTORS, np.zeros((2, 2), np.float32), [[1, 2]])
+def with_countries(watches: Sequence[Sequence[int]] = ([1, 2],), countries: Sequence[str] = ("FR",)) -> Export:
+    """A network of which the country alone moves the vector: DE to the first axis, FR to the second, AT nowhere.
+
+    Args:
+        watches: items of each user.
+        countries: of each user.
+    """
+    made = make_export(VECTORS, np.zeros((len(watches) + 1, 2), np.float32), watches)
     model = ModelConfig(dim=2, encoder="mean", tower=(), residual=False, similarity="dot", temperature=1)
-    features = FeatureSpec(countries=("DE", "FR"), devices=("phone",))
-    country = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    features = FeatureSpec(countries=("DE", "FR", "AT"), devices=("phone",))
+    country = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.float32)
     kernel = np.zeros((2 + 2 + 1 + 6, 2), np.float32)
     kernel[2:4] = np.eye(2)
     weights = {
@@ -100,8 +108,8 @@ def with_countries() -> Export:
         "kernel_out": kernel,
         "bias_out": np.zeros(2, np.float32),
     }
-    names = {"country": ["", "FR"]}
-    table = pa.table([pa.array(names.get(f.name, [None] * 2), f.type) for f in USER_SCHEMA], schema=USER_SCHEMA)
+    names, nothing = {"country": ["", *countries]}, [None] * (len(watches) + 1)
+    table = pa.table([pa.array(names.get(f.name, nothing), f.type) for f in USER_SCHEMA], schema=USER_SCHEMA)
     about = made.manifest.model_copy(update={"model": model, "features": features})
     return Export(**{**vars(made), "manifest": about, "weights": weights, "user_table": table})
 
@@ -112,6 +120,7 @@ def with_countries() -> Export:
         (UserContext(country="DE"), [1, 0], "context", "DE"),
         (UserContext(country="FR", device="phone"), [0, 1], "context", "FR"),
         (UserContext(country="XX"), None, "popular", "XX"),
+        (UserContext(country="AT"), None, "popular", "AT"),
         (UserContext(), None, "popular", None),
     ],
 )
@@ -119,6 +128,15 @@ def test_context(context: UserContext, vector: list[float] | None, source: str, 
     asker = Askers(with_countries()).ask(0, News(context=context), NOW)
     assert (asker.source, asker.country) == (source, country)
     assert (None if asker.vector is None else asker.vector.tolist()) == vector
+
+
+def test_nothing_stored_is_read_of_who_is_erased_and_has_no_stored_watches() -> None:
+    askers = Askers(Export(**{**vars(with_countries()), "histories": Histories.of([[]], [[]])}))
+    assert askers.ask(1, News(), NOW).country == "FR"
+    asker = askers.ask(1, News(erased=25), NOW)
+    assert (asker.vector, asker.source, asker.country) == (None, "popular", None)
+    told = askers.ask(1, News(erased=25, context=UserContext(country="DE")), NOW)
+    assert (told.source, told.country) == ("context", "DE")
 
 
 def test_a_request_overrides_what_is_stored_of_the_context() -> None:

@@ -15,6 +15,7 @@ from watchnext.catalogue import ITEM_SCHEMA, Catalogue
 from watchnext.errors import CorruptError, UsageError
 from watchnext.export import write_export
 from watchnext.release import EXPORT, ReleaseStore
+from watchnext.variants import Variants, read_variants
 from watchnext.vocabulary import Vocabulary
 
 
@@ -70,6 +71,52 @@ def test_releases(work: Path) -> None:
     with pytest.raises(CorruptError, match="item_vectors"):
         run("releases", "rollback", releases, "--to", "one")
     assert ReleaseStore(releases).current() == "two"
+
+
+@pytest.fixture
+def three(work: Path, tmp_path: Path) -> Path:
+    """A folder with the releases `one`, `two` and, current, `three`."""
+    for name in ("one", "two", "three"):
+        run("publish", work / "export", work / "index", "--to", tmp_path / "releases", "--name", name)
+    return tmp_path / "releases"
+
+
+def test_other_shares_keep_the_shadow_and_another_shadow_the_shares(three: Path) -> None:
+    def split(*words: str) -> Variants:
+        told = run_json("releases", "split", three, *words)
+        assert told == read_variants(three).model_dump()
+        return read_variants(three)
+
+    assert split("--shadow", "one") == Variants(shadow="one")
+    assert split("current=90", "two=10") == Variants(split={"current": 90, "two": 10}, shadow="one")
+    assert split("--shadow", "three") == Variants(split={"current": 90, "two": 10}, shadow="three")
+    with pytest.raises(UsageError, match=r"--shadow: got 'three', which is part of the split.*--no-shadow"):
+        split("current=1", "three=1")
+    assert split() == Variants(split={"current": 90, "two": 10}, shadow="three")
+    assert split("--no-shadow") == Variants(split={"current": 90, "two": 10})
+    assert split("two=1", "--shadow", "one") == Variants(split={"two": 1}, shadow="one")
+    assert split("one=1", "--no-shadow") == Variants(split={"one": 1})
+    for words in (["--no-shadow", "--shadow", "one"], ["--no-shadow", "--reset"]):
+        with pytest.raises(UsageError, match="beside it"):
+            split(*words)
+
+
+def test_a_broken_split_is_set_anew(three: Path) -> None:
+    (three / "VARIANTS").write_text("{")
+    with pytest.raises(CorruptError, match=r"VARIANTS.*watchnext releases split, .* --no-shadow"):
+        run("releases", "split", three, "two=1")
+    assert "VARIANTS" in run_json("releases", "rollback", three)["no_answer_changes"]
+    run("releases", "split", three, "two=1", "--no-shadow")
+    assert read_variants(three) == Variants(split={"two": 1})
+
+
+def test_a_rollback_that_changes_nobodys_answers_says_so(three: Path) -> None:
+    run("releases", "split", three, "two=1")
+    told = run_json("releases", "rollback", three, "--to", "one")
+    assert told == {"current": "one", "before": "three", "no_answer_changes": "the split leaves `current` out: two"}
+    shown = run("releases", "rollback", three, "--to", "three")
+    assert "no answer changes" in shown
+    assert f"watchnext releases split {three} --reset" in shown
 
 
 def test_the_only_release_cannot_be_rolled_back(work: Path, tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_searches_go_too(tmp_path: Path) -> None:
     assert corpus.search_tokens.ids([1, 2]) == ["jazz", "rock"]
 
 
+def test_the_users_table_is_read_of_those_who_have_watches_left(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user,country\nann,DE\nbob,FR\n")
+    corpus = made(tmp_path, "user,time\nann,20\nbob,10\n", users=tmp_path / "users.csv")
+    assert content(corpus) == {"ann": [("c", 30)]}
+    assert corpus.user_table.column("country").to_pylist() == [None, "DE"]
+
+
 @pytest.mark.parametrize("as_text", [True, False])
 def test_whole_numbers_in_parquet(tmp_path: Path, as_text: bool) -> None:
     pq.write_table(pa.table({"user": [7, 7, 8], "item": [1, 2, 3], "time": [1, 5, 1]}), tmp_path / "log.parquet")

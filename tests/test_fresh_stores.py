@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -229,6 +230,26 @@ def test_two_stores_see_what_the_other_has_added_at_once(where: str) -> None:
         assert await one.add([watch("late")]) == 0
         await one.close()
         await other.close()
+
+    asyncio.run(work())
+
+
+def test_a_retry_of_what_was_erased_stays_out_though_its_clock_was_ahead(where: str) -> None:
+    async def work() -> None:
+        store, ahead = opened(where), int(time.time()) + 3600
+        watches = [watch("e1", item="j", at=ahead), watch("e2", at=ahead - 60), watch("e3", at=5)]
+        assert await store.add(watches) == 3
+        assert await store.erase("u") == 3
+        assert await store.add(watches) == 0
+        assert await store.erase("u") == 0
+        assert await store.add(watches) == 0
+        assert await store.of("u") == Fresh((), ahead)
+        upkeep = open_upkeep(where)
+        assert list(upkeep.erased()) == [("u", ahead)]  # so that the next training leaves them out, too
+        upkeep.close()
+        assert await store.add([watch("e4", item="new", at=ahead + 1), watch("e5", "v", at=1)]) == 2
+        assert (await store.of("u")).watches == (("new", ahead + 1),)
+        await store.close()
 
     asyncio.run(work())
 

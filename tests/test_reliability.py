@@ -54,12 +54,14 @@ def test_no_acknowledged_watch_is_lost_when_the_server_is_killed(world: World, r
     assert report.figures["watches acknowledged"] > 3
 
 
-def test_a_lost_and_a_doubled_watch_would_be_found(
-    world: World, report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kills, "_stored", lambda _: ["kill-0", "kill-0"])
-    kills.judge_watches(world, {"kill-0", "kill-1"}, report)
-    assert report.broken == ["every acknowledged watch is there: 1 are not", "no watch is there twice: 1 are"]
+def test_a_lost_a_doubled_and_a_strange_watch_would_be_found(report: Report) -> None:
+    there, strange = ("user-1", "video-1", 1_700_000_000), ("user-1", "video-1", 1_700_000_002)
+    kills.judge_watches([there, there, strange], {"kill-0", "kill-1"}, {there}, report)
+    assert report.broken == [
+        "every acknowledged watch is there: 1 are not",
+        "no watch is there twice: 1 are",
+        "no watch is there that nobody sent: 1 are",
+    ]
 
 
 @pytest.mark.parametrize("way", [disk_full.TMPFS, disk_full.LIMIT])

@@ -12,13 +12,16 @@ from httpx import Client, Response
 from pydantic import BaseModel
 
 from serving.app import create_app
+from serving.guard.heads import Limits
+from serving.guard.protocol import limited
 from serving.problems import MEDIA_TYPE
 from serving.releases import LiveReleases
 from tests.servers import running, settings, wait_ready
+from tests.test_askers import with_countries
 from tests.worlds import two_groups, write_release
 from watchnext.api.answers import LiveAnswer, ReadyAnswer, RecommendAnswer, ReleaseAnswer
 from watchnext.api.problems import Problem
-from watchnext.api.requests import RecommendQuery
+from watchnext.api.requests import ID_BYTES, MOST_ITEMS, RecommendQuery
 from watchnext.errors import UsageError
 from watchnext.release import ReleaseStore
 
@@ -41,6 +44,57 @@ def is_problem(response: Response, status: int) -> Problem:
     assert problem.title
     assert "Traceback" not in response.text
     return problem
+
+
+def sources(answer: Response) -> tuple[str, list[tuple[str, str]]]:
+    """Where an answer comes from, and its items, each with where it comes from."""
+    told = RecommendAnswer.model_validate_json(answer.content)
+    return told.source, [(candidate.item_id, candidate.source) for candidate in told.candidates]
+
+
+def test_a_context_alone(tmp_path: Path) -> None:
+    write_release(with_countries(), tmp_path, "r1")
+    with running(create_app(settings(tmp_path / "releases"))) as client:
+        wait_ready(client)
+        german = sources(client.get("/recommend?user_id=nobody&country=DE&k=2"))
+        french = sources(client.post("/recommend", json={"k": 4, "context": {"country": "FR"}}))
+        elsewhere = sources(client.get("/recommend?user_id=nobody&country=XX&k=2"))
+    assert german == ("context", [("i3", "context"), ("i1", "context")])
+    assert french == ("context", [(f"i{n}", "context") for n in (3, 2, 1)] + [("i4", "popular")])
+    assert elsewhere == ("popular", [("i1", "popular"), ("i2", "popular")])
+
+
+def test_popular_in_a_country(tmp_path: Path) -> None:
+    write_release(with_countries([[1, 2, 2], [1, 2, 2], [3, 4, 4]], ["FR", "FR", "AT"]), tmp_path, "r1")
+    with running(create_app(settings(tmp_path / "releases"))) as client:
+        wait_ready(client)
+        by_query = sources(client.get("/recommend?user_id=nobody&country=AT&k=3"))
+        by_body = sources(client.post("/recommend", json={"k": 3, "context": {"country": "AT"}}))
+        seen = sources(client.get("/recommend?user_id=u3&k=2"))
+        excluded = sources(client.get("/recommend?user_id=nobody&country=AT&k=2&exclude=i4&exclude=i3"))
+    there = [("i4", "popular_in_country"), ("i3", "popular_in_country"), ("i2", "popular")]
+    assert by_query == by_body == ("popular_in_country", there)
+    assert seen == excluded == ("popular", [("i2", "popular"), ("i1", "popular")])
+
+
+@pytest.mark.parametrize(("letters", "status"), [(5, 200), (10, 431)])
+def test_how_many_ids_fit_into_a_query(tmp_path: Path, letters: int, status: int) -> None:
+    store = write_release(two_groups(), tmp_path, "r1")[0]
+    query = "user_id=u1" + "".join(f"&exclude={n:0{letters}}" for n in range(MOST_ITEMS))
+    with running(create_app(settings(store.root)), http=limited(Limits())) as client:
+        wait_ready(client)
+        assert client.get(f"/recommend?{query}").status_code == status
+
+
+@pytest.mark.parametrize(("letter", "status"), [("x", 200), ("\x01", 413)])
+def test_how_many_watches_fit_into_a_body(tmp_path: Path, letter: str, status: int) -> None:
+    store = write_release(two_groups(), tmp_path, "r1")[0]
+    names = [f"{n:03}".ljust(ID_BYTES, letter) for n in range(MOST_ITEMS)]
+    watches = [{"event_id": name, "user_id": name, "item_id": name, "fraction": 0.5} for name in names]
+    how = settings(store.root, fresh=str(tmp_path / "fresh.sqlite"))
+    with running(create_app(how), http=limited(Limits())) as client:
+        wait_ready(client)
+        assert client.post("/watches", json={"watches": watches}).status_code == status
 
 
 def test_known_user(client: Client) -> None:

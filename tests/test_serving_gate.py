@@ -14,6 +14,7 @@ import pytest
 from serving.app import create_app
 from serving.guard.gate import scope_of
 from serving.guard.key_file import Scope, create_key
+from serving.run import serve
 from serving.settings import ServingSettings
 from serving.telemetry.logs import Logs
 from tests.servers import running, settings, wait_ready, wait_until
@@ -220,6 +221,18 @@ def test_who_sends_slowly_takes_nobodys_place_and_is_answered(releases: Path) ->
 def test_what_does_not_go_together_is_refused(releases: Path, more: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         settings(releases, **more)
+
+
+@pytest.mark.usefixtures("keys")
+def test_it_is_logged_that_no_keys_are_asked_for(
+    releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.run.Logs", lambda _: None)
+    monkeypatch.setattr("serving.run._serve_here", lambda *_: None)
+    serve(with_keys(releases, tmp_path, port=0))
+    assert caplog.messages == []
+    serve(settings(releases, host="localhost", port=0))
+    assert caplog.messages == ["No keys are asked for: whoever reaches localhost may ask and write."]
 
 
 def test_without_keys_where_it_was_said(releases: Path) -> None:

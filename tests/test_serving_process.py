@@ -57,6 +57,7 @@ def test_answers_and_stops(releases: Path, stop: signal.Signals) -> None:
     assert wrong.headers["content-type"] == "application/problem+json"
     assert process.returncode == 0
     assert "Answering from current (r1)" in log
+    assert "No keys are asked for: whoever reaches 127.0.0.1 may ask and write." in log
     assert "Traceback" not in log
 
 

@@ -288,6 +288,24 @@ def test_a_split_of_which_nothing_can_be_opened_changes_nothing(tmp_path: Path, 
     assert {releases.live.of(user).variant for user in USERS} == {"lost"}
 
 
+def scores(client: httpx.Client) -> float:
+    """How many best scores were counted, in any decile."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    named = [s for family in families for s in family.samples if s.name == "watchnext_scores_total"]
+    return sum(s.value for s in named if s.labels["variant"] == "current")
+
+
+def test_a_scrape_while_no_release_is_loaded_logs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(settings(tmp_path / "releases", fresh=str(tmp_path / "fresh.sqlite")))
+    with running(app) as client:
+        assert client.get("/healthz/ready").status_code == 503
+        told = client.get("/metrics")
+        assert told.status_code == 200
+        assert "watchnext_fresh_watches 0.0" in told.text
+        assert "watchnext_release_age_seconds{" not in told.text
+    assert [record.message for record in caplog.records if "gauge" in record.message] == []
+
+
 def test_exact_checks_and_gauges(tmp_path: Path) -> None:
     publish(tmp_path, 3, "a")
     with serving(tmp_path, check_every=1, fresh=str(tmp_path / "fresh.sqlite")) as client:
@@ -295,7 +313,7 @@ def test_exact_checks_and_gauges(tmp_path: Path) -> None:
         wait_until(lambda: metric(client, "watchnext_checked_recall_count", variant="current") == 1)
         assert metric(client, "watchnext_checked_recall_sum", variant="current") == 1
         assert 0 <= metric(client, "watchnext_release_age_seconds", variant="current", release="a") < 600
-        assert metric(client, "watchnext_scores_total", variant="current") >= 0
+        wait_until(lambda: scores(client) == 1)
         client.post("/watches", json={"watches": [{"event_id": "e", "user_id": "u", "item_id": "i2"}]})
         assert metric(client, "watchnext_fresh_watches") == 1
         assert metric(client, "watchnext_watches_total", result="added") == 1

@@ -152,10 +152,16 @@ def test_pages_and_exclusions(client: Client) -> None:
     assert recommended(client, "ann", exclude=["i3", "i5", "unheard of"])[1] == ["i4", "i6", *whole[4:5]]
 
 
-def test_popular_items_fill_up(client: Client) -> None:
-    answer = client.get("/recommend", params={"user_id": "ann", "k": 100}).json()
-    assert len(answer["candidates"]) == ITEMS - 2
-    assert {c["source"] for c in answer["candidates"]} == {"stored"}
+def test_popular_items_fill_up(tmp_path: Path) -> None:
+    untrained = np.concatenate([vectors(), np.zeros((2, 2), np.float32)])  # i13 and i14
+    write_release(mean_world(untrained, {"ann": [(1, 100), (2, 200)], "bob": [(14, 100)]}), tmp_path, "r1")
+    with running(create_app(settings(tmp_path / "releases"))) as client:
+        wait_ready(client)
+        answer = client.get("/recommend", params={"user_id": "ann", "k": 100}).json()
+    found = [(c["item_id"], c["source"]) for c in answer["candidates"]]
+    assert answer["source"] == "stored"
+    assert {source for _, source in found[: ITEMS - 2]} == {"stored"}
+    assert found[ITEMS - 2 :] == [("i14", "popular"), ("i13", "popular")]
 
 
 def test_explained(client: Client) -> None:

@@ -82,4 +82,4 @@ def write_variants(store: Path, variants: Variants) -> None:
     write_atomic(store / VARIANTS, (variants.model_dump_json(indent=1) + "\n").encode())
 
 
-_CURE = "Set it anew: watchnext releases split."
+_CURE = "Set it anew: watchnext releases split, with --reset, or with shares and --shadow or --no-shadow."

@@ -76,10 +76,12 @@ local function forget(members)
 end
 """
 _ERASE = f"""{_FORGET}
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+local erased = redis.call('HGET', KEYS[3], ARGV[1])
 local gone = forget(redis.call('ZRANGE', KEYS[1], 0, -1))
 redis.call('DEL', KEYS[1])
-local erased = redis.call('HGET', KEYS[3], ARGV[1])
-if not erased or tonumber(erased) < tonumber(ARGV[2]) then redis.call('HSET', KEYS[3], ARGV[1], ARGV[2]) end
+local time = math.max(tonumber(ARGV[2]), tonumber(last or ARGV[2]), tonumber(erased or ARGV[2]))
+redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', time))
 return gone
 """
 _PRUNE = f"""{_FORGET}

@@ -36,6 +36,10 @@ SELECT ?1, ?2, (SELECT coalesce(max(place), 0) + 1 FROM watches WHERE user = ?1 
 WHERE NOT EXISTS (SELECT 1 FROM erased WHERE user = ?1 AND time >= ?2)
 ON CONFLICT (event) DO NOTHING
 """
+_ERASED = """
+INSERT INTO erased SELECT ?1, max(?2, coalesce(max(time), ?2)) FROM watches WHERE user = ?1
+ON CONFLICT (user) DO UPDATE SET time = max(time, excluded.time)
+"""
 _PAGE = """
 SELECT user, time, place, item, event, fraction FROM watches
 WHERE (user, time, place) > (?, ?, ?) AND time < ? ORDER BY user, time, place LIMIT ?
@@ -103,11 +107,8 @@ class SqliteStore:
         check_id("user id", user_id)
 
         def work(con: sqlite3.Connection) -> int:
+            con.execute(_ERASED, (user_id, int(self._clock())))
             gone = con.execute("DELETE FROM watches WHERE user = ?", (user_id,)).rowcount
-            con.execute(
-                "INSERT INTO erased VALUES (?, ?) ON CONFLICT (user) DO UPDATE SET time = max(time, excluded.time)",
-                (user_id, int(self._clock())),
-            )
             con.execute(_GREW, (-gone,))
             return gone
 

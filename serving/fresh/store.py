@@ -38,8 +38,8 @@ class Fresh(NamedTuple):
     Args:
         watches: (item id, time in seconds since 1970) in time order, ties in the order in which they came; the last
             ones.
-        erased: when the user was erased last, in seconds since 1970: what a release knows from before must not be
-            used. None for never.
+        erased: until when the user is erased, in seconds since 1970: what a release knows from before must not be
+            used. None for somebody who never was.
     """
 
     watches: tuple[tuple[str, int], ...] = ()
@@ -68,13 +68,16 @@ class FreshStore(Protocol):
     async def add(self, watches: Sequence[Watch]) -> int:
         """Keep watches, durably when this returns. Returns how many of them were new.
 
-        An event id that is there already is ignored, and so is a watch of an erased user from before the erasure: a
-        late retry does not bring back what was erased. Raises UsageError for watches that `check` refuses.
+        An event id that is there already is ignored, and so is a watch of an erased user until `Fresh.erased`: a late
+        retry does not bring back what was erased. Raises UsageError for watches that `check` refuses.
         """
         ...
 
     async def erase(self, user_id: str) -> int:
-        """Forget all watches of a user, and note that and when. Returns how many watches there were."""
+        """Forget all watches of a user, and note that, and until when: now, or the time of the last of them.
+
+        A watch may be from a clock that is ahead. Returns how many watches there were.
+        """
         ...
 
     async def size(self) -> int:
@@ -94,7 +97,7 @@ class Upkeep(Protocol):
         ...
 
     def erased(self) -> Iterator[tuple[str, int]]:
-        """All users that were ever erased, each with the time of the last erasure."""
+        """All users that were ever erased, each with the time until which they are."""
         ...
 
     def prune(self, before: int) -> int:

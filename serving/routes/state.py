@@ -70,12 +70,12 @@ def add_metrics(app: FastAPI, releases: LiveReleases, store: FreshStore | None, 
         return Response(text, headers={"content-type": kind})
 
     def ages() -> Iterator[tuple[tuple[str, str], float]]:
-        for part in releases.live.each:
+        for part in releases.parts:
             manifest = part.opened.manifest
             yield (part.variant, manifest.name), time() - manifest.created.timestamp()
 
     def drifts() -> Iterator[tuple[tuple[str], float]]:
-        for part in releases.live.each:
+        for part in releases.parts:
             if part.opened.reference is not None:
                 counts = observer.metrics.window_counts(part.variant)
                 yield (part.variant,), part.opened.reference.drift(counts)

@@ -120,7 +120,8 @@ class Wanted(Closed):
     categories: tuple[Name, ...] = Field((), max_length=100, examples=[["drama"]])
     """Items of any of these only; in a query, a parameter for each. None asks for nothing."""
     exclude: tuple[Id, ...] = Field((), max_length=MOST_ITEMS, examples=[["heat"]])
-    """Ids of items that are not wanted; in a query, a parameter for each. Those that no item has are ignored."""
+    """Ids of items that are not wanted. Those that no item has are ignored. In a query, a parameter for each: no more
+    than fit into the 16 KiB of the request line and all headers."""
     uploaded_after: Time | None = Field(None, examples=["2026-01-01T00:00:00Z"])
     """Items uploaded then or later only."""
     uploaded_before: Time | None = Field(None, examples=["2026-02-01T00:00:00Z"])
@@ -231,4 +232,4 @@ class WatchesRequest(Closed):
     )
 
     watches: tuple[NewWatch, ...] = Field(min_length=1, max_length=MOST_ITEMS)
-    """One or many."""
+    """One or many, in a body of 1 MiB at most."""

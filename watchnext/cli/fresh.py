@@ -58,7 +58,7 @@ def erased(
     to: Annotated[Path, typer.Option(help="A CSV; an older one is replaced.")],
     json_: Json = False,
 ) -> None:
-    """Write all users that were ever erased, and when: user, time."""
+    """Write all users that were ever erased, and until when: user, time."""
     _check_suffix(to, ".csv")
     users = 0
     with _opened(store) as opened, atomic_file(to) as file:

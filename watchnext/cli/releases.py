@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from watchnext.cli.console import Json, command, out, report
-from watchnext.errors import UsageError
+from watchnext.errors import CorruptError, UsageError
 from watchnext.release import ReleaseManifest, ReleaseStore
 from watchnext.variants import CURRENT_VARIANT, Variants, read_variants, write_variants
 
@@ -74,7 +74,10 @@ def rollback(
         left, name = store.current_if_any(), to or store.previous()
         store.manifest(name).verify(store.path(name))
         store.make_current(name)
-    report(json_, "Rolled back", {"current": name, "before": left}, then=command("serve", folder, "--without-keys"))
+    facts, then = {"current": name, "before": left}, command("serve", folder, "--without-keys")
+    if why := _why_unheeded(folder):
+        facts, then = {**facts, "no_answer_changes": why}, command("releases", "split", folder, "--reset")
+    report(json_, "Rolled back", facts, then=then)
 
 
 @releases.command()
@@ -86,6 +89,7 @@ def split(
     shadow: Annotated[
         str | None, typer.Option(help="A release that is asked, too, and whose answers are compared, never shown.")
     ] = None,
+    no_shadow: Annotated[bool, typer.Option("--no-shadow", help="End the shadow, which else stays.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="All users get the current release; no shadow.")] = False,
     json_: Json = False,
 ) -> None:
@@ -97,18 +101,14 @@ def split(
         raise UsageError("folder", folder, "Name the folder of all releases first, then NAME=WEIGHT.")
     store = ReleaseStore(folder)
     store.current()
-    if reset and (shares or shadow):
-        raise UsageError("--reset", "shares or --shadow beside it", "Give --reset alone.")
+    if reset and (shares or shadow or no_shadow):
+        raise UsageError("--reset", "shares, --shadow or --no-shadow beside it", "Give --reset alone.")
+    if shadow and no_shadow:
+        raise UsageError("--no-shadow", "--shadow beside it", "Give one of them.")
     if reset:
         write_variants(folder, Variants())
-    elif shares or shadow:
-        weights = _weights(shares) if shares else read_variants(folder).split
-        if shadow in weights:
-            raise UsageError("--shadow", f"{shadow!r}, which is part of the split", "Take it out of one of them.")
-        chosen = Variants.checked({"split": weights, "shadow": shadow})
-        for name in {*chosen.split, *([shadow] if shadow else [])} - {CURRENT_VARIANT}:
-            store.path(name)
-        write_variants(folder, chosen)
+    elif shares or shadow or no_shadow:
+        write_variants(folder, _changed(store, shares or [], shadow, no_shadow))
     now = read_variants(folder)
     total = sum(now.split.values())
     facts = {name: f"{weight / total:.1%}" for name, weight in now.split.items()}
@@ -116,6 +116,29 @@ def split(
         report(True, "", now.model_dump())
     else:
         report(False, "Split", facts | ({"shadow": now.shadow} if now.shadow else {}))
+
+
+def _changed(store: ReleaseStore, shares: list[str], shadow: str | None, no_shadow: bool) -> Variants:
+    """The variants of a folder with what is asked for; what is not, stays."""
+    whole = shares and (shadow or no_shadow)
+    before = Variants() if whole else read_variants(store.root)
+    weights = _weights(shares) if shares else before.split
+    shadow = None if no_shadow else shadow or before.shadow
+    if shadow in weights:
+        cure = "Take it out of the split, or give --no-shadow or another --shadow."
+        raise UsageError("--shadow", f"{shadow!r}, which is part of the split", cure)
+    for name in {*weights, *([shadow] if shadow else [])} - {CURRENT_VARIANT}:
+        store.path(name)
+    return Variants.checked({"split": weights, "shadow": shadow})
+
+
+def _why_unheeded(folder: Path) -> str | None:
+    """Why another current release changes nobody's answers; None where it does."""
+    try:
+        split = read_variants(folder).split
+    except CorruptError as error:
+        return str(error)
+    return None if CURRENT_VARIANT in split else f"the split leaves `current` out: {', '.join(split)}"
 
 
 def _weights(shares: list[str]) -> dict[str, float]:
