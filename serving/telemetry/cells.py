@@ -93,8 +93,3 @@ class SharedCells:
         """[rows, series, width] a copy of a family's cells as they are now."""
         family, start = self.families[name], self.starts[name]
         return self._rows[:, start : start + family.size].reshape(len(self._rows), -1, family.width).copy()
-
-    def total(self, name: str) -> Float64:
-        """[series, width] the sum of a family's cells over all rows."""
-        total: Float64 = self.each(name).sum(axis=0)
-        return total
