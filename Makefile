@@ -90,7 +90,7 @@ $(CREATED):
 # dev.txt holds all of demo.txt in the same versions, so the larger install serves for both.
 define install
 	@rm -f $(DEMO) $(DEV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(1)
 endef

@@ -8,8 +8,8 @@ RUN python -m venv --without-pip /venv
 COPY requirements/build.txt requirements/serve.txt requirements/
 RUN --mount=type=cache,target=/cache --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/pip-ca.pem \
-    pip install --require-hashes -r requirements/build.txt && \
-    pip --python /venv/bin/python install --require-hashes -r requirements/serve.txt
+    pip install --no-deps --require-hashes -r requirements/build.txt && \
+    pip --python /venv/bin/python install --no-deps --require-hashes -r requirements/serve.txt
 COPY . .
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . && \
     pip --python /venv/bin/python install --no-deps --no-index /wheels/*.whl

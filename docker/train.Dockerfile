@@ -9,8 +9,8 @@ RUN python -m venv --without-pip /venv
 COPY requirements/build.txt requirements/demo.txt requirements/
 RUN --mount=type=cache,target=/cache --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/pip-ca.pem \
-    pip install --require-hashes -r requirements/build.txt && \
-    pip --python /venv/bin/python install --require-hashes -r requirements/demo.txt && \
+    pip install --no-deps --require-hashes -r requirements/build.txt && \
+    pip --python /venv/bin/python install --no-deps --require-hashes -r requirements/demo.txt && \
     rm -r /venv/lib/python3*/site-packages/tensorflow/include # 430 MB of C++ headers
 COPY . .
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . && \

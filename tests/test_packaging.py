@@ -217,11 +217,11 @@ def test_images_build_and_run_on_the_same_base(image: str) -> None:
 @pytest.mark.parametrize(("image", "lock"), [("train", "demo"), ("serve", "serve")])
 def test_images_install_from_their_lock_and_leave_build_tools_behind(image: str, lock: str) -> None:
     build, final = (" ".join(stage) for stage in stages(image))
-    assert re.findall(r"install (--require-hashes )?-r requirements/(\w+)\.txt", build) == [
-        ("--require-hashes ", "build"),
-        ("--require-hashes ", lock),
+    assert re.findall(r"install (--no-deps --require-hashes )?-r requirements/(\w+)\.txt", build) == [
+        ("--no-deps --require-hashes ", "build"),
+        ("--no-deps --require-hashes ", lock),
     ]
-    assert f"pip --python /venv/bin/python install --require-hashes -r requirements/{lock}.txt" in build
+    assert f"pip --python /venv/bin/python install --no-deps --require-hashes -r requirements/{lock}.txt" in build
     assert "pip" not in final
     assert re.findall(r"COPY (\S+ \S+ \S+)", final) == ["--from=build /venv /venv"]
 
