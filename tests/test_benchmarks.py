@@ -259,7 +259,7 @@ def test_what_is_left_out_costs_and_finds(tmp_path: Path) -> None:
     found = exclusion.measure(export, built, 30)
     assert (found["items"], found["index"]) == (3_000, "Flat")
     shares = [f"among {share} %" for share in ("99", "50", "10", "1", "0.1", "0.01")]
-    assert len(found) == 2 + 5 + len(shares)
+    assert len(found) == 2 + 6 + len(shares)
     ways = {name: figures for name, figures in found.items() if isinstance(figures, dict)}
     assert {figures["recall"] for figures in ways.values()} == {1.0}
     assert ways["all items"]["ratio"] == 1
