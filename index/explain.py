@@ -60,6 +60,7 @@ def explain(export: Export, asker: Asker, numbers: Int32, hidden: Int32 = NO_ITE
                     round(float(similarities[row, place]), 6) if known[row] and has[place] else None,
                 )
                 for place in best[shown[best]][:REASONS].tolist()
+                if shares is not None or (known[row] and has[place])
             ]
         )
     return reasons

@@ -62,7 +62,7 @@ class TooManyError(Exception):
     """A key asks more often than it may; `key` is its id."""
 
     def __init__(self, retry_seconds: float, key: str) -> None:
-        super().__init__("This key asks more often than it may. Wait, or have its rate raised: watchnext keys.")
+        super().__init__("This key asks more often than it may. Wait, or use one made with a higher --rate.")
         self.retry_seconds, self.key = retry_seconds, key
 
 

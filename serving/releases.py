@@ -200,8 +200,9 @@ class LiveReleases:
         earlier, now = self._live, Live(variants, parts).placed(self._slots)
         if earlier is None or now.releases != earlier.releases:
             self._live = now
-            told = ", ".join(f"{part.variant} ({part.opened.manifest.name})" for part in now.each)
-            log.info("Answering from %s.", told)
+            shown = [part for part in now.each if part.variant in variants.split]
+            told = ", ".join(f"{part.variant} ({part.opened.manifest.name})" for part in shown)
+            log.info("Answering from %s%s.", told, f", in the shadow {variants.shadow}" if variants.shadow else "")
             self._swapped(earlier, now)
         return next(iter(errors.values()), None)
 

@@ -84,7 +84,11 @@ def prune(
     before: Annotated[datetime, typer.Option(help="UTC. Watches from before are forgotten, erasures are not.")],
     json_: Json = False,
 ) -> None:
-    """Forget old watches, which a release has learned by now; the server may run on."""
+    """Forget old watches, which a release has learned by now; the server may run on.
+
+    What came after the export with a time from before is forgotten, too: leave a day between, or as long as a watch
+    may be under way.
+    """
     with _opened(store) as opened:
         gone = opened.prune(int(before.replace(tzinfo=UTC).timestamp()))
     report(json_, "Pruned", {"watches": gone})
