@@ -41,9 +41,13 @@ class Model:
         self.erasures[user] = max(now, self.erasures.get(user, now), *(w.time for w in gone))
         return len(gone)
 
-    def prune(self, time_: int) -> int:
+    def prune(self, time_: int, learned: set[tuple[str, str, int]] | None = None) -> int:
         before = len(self.watches)
-        self.watches = [w for w in self.watches if w.time >= time_]
+        self.watches = [
+            w
+            for w in self.watches
+            if w.time >= time_ or (learned is not None and (w.user_id, w.item_id, w.time) not in learned)
+        ]
         return before - len(self.watches)
 
     def of(self, user: str) -> Fresh:

@@ -79,6 +79,27 @@ def test_prune(store: Path, tmp_path: Path) -> None:
     assert run_json("fresh", "erased", store, "--to", tmp_path / "erased.csv")["users"] == 9
 
 
+def test_what_came_after_an_export_is_not_pruned_with_it(store: Path, tmp_path: Path) -> None:
+    log = _export(store, tmp_path)
+
+    async def late() -> None:
+        opened = SqliteStore(store)
+        await opened.add([Watch("late", "u", "late", 5, None)])
+        await opened.close()
+
+    asyncio.run(late())
+    assert run_json("fresh", "prune", store, "--exported", log, "--before", "1970-01-01T00:01:10") == {"watches": 21}
+    assert run_json("fresh", "prune", store, "--exported", log) == {"watches": 10}
+    assert pq.read_table(_export(store, tmp_path)).to_pylist() == [
+        {"user": "u", "item": "late", "time": 5, "fraction": None}
+    ]
+    (tmp_path / "no.parquet").write_text("user,item,time\n")
+    with pytest.raises(UsageError, match="--exported and --before: got neither"):
+        run("fresh", "prune", store)
+    with pytest.raises(UsageError, match=r"--exported: got .*no\.parquet"):
+        run("fresh", "prune", store, "--exported", tmp_path / "no.parquet")
+
+
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
     for words in (("export", "--to", "x.parquet"), ("erased", "--to", "x.csv"), ("prune", "--before", "2026-01-01")):
         with pytest.raises(UsageError, match=r"typo\.db: got no such file"):

@@ -77,6 +77,13 @@ class Stores(RuleBasedStateMachine):
         assert upkeep.prune(before) == self.model.prune(before)
         upkeep.close()
 
+    @rule(before=st.integers(90, 112), every=st.integers(1, 3))
+    def prune_what_was_learned(self, before: int, every: int) -> None:
+        upkeep = open_upkeep(self.where)
+        learned = {(w.user_id, w.item_id, w.time) for w in list(upkeep.watches())[::every]}
+        assert upkeep.prune(before, learned) == self.model.prune(before, learned)
+        upkeep.close()
+
     @rule()
     def reopen(self) -> None:
         self.runner.run(self.store.close())

@@ -15,7 +15,7 @@ Redis runs with nothing between.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from serving.fresh.breaker import Breaker
-from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Watch, check, check_id
+from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Learned, Watch, check, check_id
 from watchnext.errors import StoreUnavailableError, UsageError
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,13 @@ return gone
 _PRUNE = f"""{_FORGET}
 local gone = forget(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+return gone
+"""
+_DROP = f"""{_FORGET}
+local gone = 0
+for _, member in ipairs(ARGV) do
+    if redis.call('ZREM', KEYS[1], member) == 1 then gone = gone + forget({{member}}) end
+end
 return gone
 """
 
@@ -198,7 +205,7 @@ class RedisUpkeep:
     def __init__(self, url: str) -> None:
         self._about = _without_password(url)
         self._redis = _parsed(Redis.from_url, url, socket_timeout=10, socket_connect_timeout=2)
-        self._prune = self._redis.register_script(_PRUNE)
+        self._prune, self._drop = map(self._redis.register_script, (_PRUNE, _DROP))
 
     def watches(self) -> Iterator[Watch]:
         """All watches, by user."""
@@ -216,10 +223,22 @@ class RedisUpkeep:
             found = dict(self._redis.hscan_iter(_ERASED, count=1000))
         yield from ((user.decode(), int(at)) for user, at in sorted(found.items()))
 
-    def prune(self, before: int) -> int:
-        """Forget watches from before a time."""
+    def prune(self, before: int, learned: Container[Learned] | None = None) -> int:
+        """Forget watches from before a time, all or those that were learned."""
         with _explained(self._about):
-            return sum(int(self._prune([key, _EVENTS], [f"({before}"])) for key in self._users())
+            if learned is None:
+                return sum(int(self._prune([key, _EVENTS], [f"({before}"])) for key in self._users())
+            gone = 0
+            for key in self._users():
+                user = key[len(_USER) :].decode()
+                members = [
+                    member
+                    for member, at in self._members(key)
+                    if at < before and (user, _cut(member[_ARRIVAL:])[0].decode(), int(at)) in learned
+                ]
+                for start in range(0, len(members), _PAGE_ROWS):
+                    gone += int(self._drop([key, _EVENTS], members[start : start + _PAGE_ROWS]))
+            return gone
 
     def close(self) -> None:
         """End the connections."""

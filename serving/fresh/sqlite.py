@@ -8,7 +8,7 @@ Histories, which may be long, are read in a thread, and another writes, as that 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import orjson
 
 from serving.fresh import database
 from serving.fresh.reader import Reader
-from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Watch, check, check_id
+from serving.fresh.store import EVER, MOST, MOST_TOLD, NOTHING, Fresh, Learned, Watch, check, check_id
 from serving.fresh.writer import Writer
 from watchnext.errors import UsageError
 
@@ -155,11 +155,12 @@ class SqliteUpkeep:
         """All users that were ever erased."""
         yield from self._ask("SELECT user, time FROM erased ORDER BY user", ())
 
-    def prune(self, before: int) -> int:
-        """Forget watches from before a time."""
+    def prune(self, before: int, learned: Container[Learned] | None = None) -> int:
+        """Forget watches from before a time, all or those that were learned."""
         gone = 0
         for rows in self._pages(before):
-            gone += self._delete([row[:3] for row in rows])
+            keys = [row[:3] for row in rows if learned is None or (row[0], row[3], row[1]) in learned]
+            gone += self._delete(keys)
         return gone
 
     def close(self) -> None:
@@ -168,7 +169,7 @@ class SqliteUpkeep:
 
     def _pages(self, before: int | None) -> Iterator[list[Any]]:
         last: tuple[Any, ...] = ("", 0, 0)
-        end = 1 << 62 if before is None else before
+        end = EVER if before is None else before
         while rows := self._ask(_PAGE, (*last, end, _PAGE_ROWS)):
             yield rows
             last = rows[-1][:3]

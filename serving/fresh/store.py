@@ -4,7 +4,7 @@ Serving asks `FreshStore`, in the event loop; the command line asks `Upkeep`, wh
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from watchnext.api.requests import ID_BYTES, LATEST
@@ -89,6 +89,12 @@ class FreshStore(Protocol):
         ...
 
 
+Learned = tuple[str, str, int]
+"""A watch as logs have it: user, item and time."""
+EVER = 1 << 53
+"""A time after all others."""
+
+
 class Upkeep(Protocol):
     """What is done to a store from the command line, while it serves or not. Raises what `FreshStore` does."""
 
@@ -100,8 +106,12 @@ class Upkeep(Protocol):
         """All users that were ever erased, each with the time until which they are."""
         ...
 
-    def prune(self, before: int) -> int:
-        """Forget watches from before a time in seconds since 1970. Returns how many."""
+    def prune(self, before: int, learned: Container[Learned] | None = None) -> int:
+        """Forget watches from before a time in seconds since 1970. Returns how many.
+
+        Args:
+            learned: forget these only; None forgets all.
+        """
         ...
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from watchnext.errors import UsageError
 from watchnext.files import atomic_file
 
 if TYPE_CHECKING:
-    from serving.fresh.store import Upkeep
+    from serving.fresh.store import Learned, Upkeep
 
 fresh = typer.Typer(
     name="fresh", help="Take fresh watches and erasures to the next training, prune.", no_args_is_help=True
@@ -81,17 +81,41 @@ def erased(
 @fresh.command()
 def prune(
     store: Store,
-    before: Annotated[datetime, typer.Option(help="UTC. Watches from before are forgotten, erasures are not.")],
+    exported: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file that `fresh export` wrote: only what is in it is forgotten; repeat it for more."),
+    ] = None,
+    before: Annotated[
+        datetime | None, typer.Option(help="UTC. Only watches from before are forgotten, whenever they came.")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Forget old watches, which a release has learned by now; the server may run on.
+    """Forget watches that a release has learned by now, not erasures; the server may run on.
 
-    What came after the export with a time from before is forgotten, too: leave a day between, or as long as a watch
-    may be under way.
+    With --before alone, watches that came after the export with an earlier time are forgotten though no log has them.
     """
+    if not exported and before is None:
+        raise UsageError("--exported and --before", "neither", "Give what was exported: --exported FILE.")
+    from serving.fresh.store import EVER
+
+    learned = None if not exported else set().union(*map(_learned, exported))
     with _opened(store) as opened:
-        gone = opened.prune(int(before.replace(tzinfo=UTC).timestamp()))
+        end = EVER if before is None else int(before.replace(tzinfo=UTC).timestamp())
+        gone = opened.prune(end, learned)
     report(json_, "Pruned", {"watches": gone})
+
+
+def _learned(path: Path) -> "set[Learned]":
+    """The watches of a log that `export` wrote."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(path, columns=["user", "item", "time"]).columns
+    except (pa.ArrowException, OSError) as error:
+        cure = "Give a file that `watchnext fresh export` wrote."
+        raise UsageError("--exported", f"{path}: {error}", cure) from error
+    return set(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 @contextmanager
