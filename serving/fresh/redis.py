@@ -211,11 +211,8 @@ class RedisUpkeep:
         """All watches, by user."""
         with _explained(self._about):
             for key in self._users():
-                user = key[len(_USER) :].decode()
-                for member, at in self._members(key):
-                    item, rest = _cut(member[_ARRIVAL:])
-                    event, fraction = _cut(rest)
-                    yield Watch(event.decode(), user, item.decode(), int(at), float(fraction) if fraction else None)
+                for _, watch in self._members(key):
+                    yield watch
 
     def erased(self) -> Iterator[tuple[str, int]]:
         """All users that were ever erased."""
@@ -230,11 +227,10 @@ class RedisUpkeep:
                 return sum(int(self._prune([key, _EVENTS], [f"({before}"])) for key in self._users())
             gone = 0
             for key in self._users():
-                user = key[len(_USER) :].decode()
                 members = [
                     member
-                    for member, at in self._members(key)
-                    if at < before and (user, _cut(member[_ARRIVAL:])[0].decode(), int(at)) in learned
+                    for member, watch in self._members(key)
+                    if watch.time < before and (watch.user_id, watch.item_id, watch.time) in learned
                 ]
                 for start in range(0, len(members), _PAGE_ROWS):
                     gone += int(self._drop([key, _EVENTS], members[start : start + _PAGE_ROWS]))
@@ -247,10 +243,15 @@ class RedisUpkeep:
     def _users(self) -> list[bytes]:
         return sorted(set(self._redis.scan_iter(_USER + b"*", count=1000)))
 
-    def _members(self, key: bytes) -> Iterator[tuple[bytes, float]]:
-        first = 0
+    def _members(self, key: bytes) -> Iterator[tuple[bytes, Watch]]:
+        """The watches of a user, and what Redis has for each."""
+        user, first = key[len(_USER) :].decode(), 0
         while rows := self._redis.zrange(key, first, first + _PAGE_ROWS - 1, withscores=True):
-            yield from rows
+            for member, at in rows:
+                item, rest = _cut(member[_ARRIVAL:])
+                event, fraction = _cut(rest)
+                watch = Watch(event.decode(), user, item.decode(), int(at), float(fraction) if fraction else None)
+                yield member, watch
             first += _PAGE_ROWS
 
 

@@ -17,8 +17,9 @@ import orjson
 
 from serving.fresh import database
 from serving.fresh.reader import Reader
-from serving.fresh.store import EVER, MOST, MOST_TOLD, NOTHING, Fresh, Learned, Watch, check, check_id
+from serving.fresh.store import MOST, MOST_TOLD, NOTHING, Fresh, Learned, Watch, check, check_id
 from serving.fresh.writer import Writer
+from watchnext.api.requests import LATEST
 from watchnext.errors import UsageError
 
 _OF = f"""
@@ -147,7 +148,7 @@ class SqliteUpkeep:
 
     def watches(self) -> Iterator[Watch]:
         """All watches, by user."""
-        for rows in self._pages(None):
+        for rows in self._pages(LATEST):
             for user, at, _, item, event, fraction in rows:
                 yield Watch(event, user, item, at, fraction)
 
@@ -160,17 +161,16 @@ class SqliteUpkeep:
         gone = 0
         for rows in self._pages(before):
             keys = [row[:3] for row in rows if learned is None or (row[0], row[3], row[1]) in learned]
-            gone += self._delete(keys)
+            gone += self._delete(keys) if keys else 0
         return gone
 
     def close(self) -> None:
         """End the connection."""
         self._con.close()
 
-    def _pages(self, before: int | None) -> Iterator[list[Any]]:
+    def _pages(self, before: int) -> Iterator[list[Any]]:
         last: tuple[Any, ...] = ("", 0, 0)
-        end = EVER if before is None else before
-        while rows := self._ask(_PAGE, (*last, end, _PAGE_ROWS)):
+        while rows := self._ask(_PAGE, (*last, before, _PAGE_ROWS)):
             yield rows
             last = rows[-1][:3]
 

@@ -91,8 +91,6 @@ class FreshStore(Protocol):
 
 Learned = tuple[str, str, int]
 """A watch as logs have it: user, item and time."""
-EVER = 1 << 53
-"""A time after all others."""
 
 
 class Upkeep(Protocol):

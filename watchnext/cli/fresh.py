@@ -96,11 +96,11 @@ def prune(
     """
     if not exported and before is None:
         raise UsageError("--exported and --before", "neither", "Give what was exported: --exported FILE.")
-    from serving.fresh.store import EVER
+    from watchnext.api.requests import LATEST
 
     learned = None if not exported else set().union(*map(_learned, exported))
     with _opened(store) as opened:
-        end = EVER if before is None else int(before.replace(tzinfo=UTC).timestamp())
+        end = LATEST if before is None else int(before.replace(tzinfo=UTC).timestamp())
         gone = opened.prune(end, learned)
     report(json_, "Pruned", {"watches": gone})
 
