@@ -1,7 +1,6 @@
 """Searches among some of the items, for every kind of index, against the exact answer."""
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from index.faiss_index import SPARE, Changes, FaissIndex
 from index.interface import Bool
 from index.kinds import Kind
 from index.trial import Effort, FilteredStep
+from tests.proposals import recorded
 from tests.worlds import vectors
 from watchnext.features import Float32
 from watchnext.histories import Int32
@@ -166,14 +166,7 @@ def test_half_of_the_items_withdrawn_cost_no_second_search(kind: str, monkeypatc
     index = FaissIndex(
         built._index, item_vectors, built._numbers, built.kind, built.effort, Changes(withdrawn=withdrawn)
     )
-    asked: list[int] = []
-    propose = FaissIndex._propose
-
-    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Int32:
-        asked.append(fetch)
-        return propose(self, queries, fetch, choice)
-
-    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    asked = recorded(monkeypatch)
     item_vectors = item_vectors.copy()
     item_vectors[withdrawn] = 0
     for query in queries:
@@ -208,14 +201,7 @@ def test_items_that_were_never_trained_make_no_share_larger(kind: str, monkeypat
     query = vectors(1, DIM, seed=2)[1:]
     best = np.argsort(-(item_vectors @ query[0]))[:5]
     index = FaissIndex.build(item_vectors, Kind(kind), {"nprobe": 8} if kind != "Flat" else {})
-    asked: list[tuple[int, bool]] = []
-    propose = FaissIndex._propose
-
-    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Int32:
-        asked.append((fetch, choice is not None and choice.sel is not None))
-        return propose(self, queries, fetch, choice)
-
-    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    asked = recorded(monkeypatch)
     allowed = np.arange(2_001) > 0
     allowed[best] = False
     found = index.search(query, K, allowed=allowed)[1]

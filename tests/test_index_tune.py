@@ -13,6 +13,7 @@ from index.recall import Sample, recall_of_each
 from index.spaces import SPACES, Space, items_in, metric, queries_in, skew
 from index.trial import Effort
 from index.tune import Point, bisected, filtered_steps, harder, measured
+from tests.proposals import recorded
 from tests.worlds import vectors
 from watchnext.features import Float32
 
@@ -152,21 +153,14 @@ def test_one_denied_item_has_no_search_score_all_others(kind: str, monkeypatch: 
     monkeypatch.setattr(Sample, "microseconds", lambda self, *indexes: [1.0] * len(indexes))  # no share is faster
     steps, scan_below = filtered_steps(index, queries, item_vectors, 0.9, 0)
     assert (steps, scan_below) == ((), 1000)
-    asked: list[int] = []
-    propose = FaissIndex._propose
-
-    def counted(self: FaissIndex, queries: Float32, fetch: int, choice: Any) -> Any:
-        asked.append(fetch)
-        return propose(self, queries, fetch, choice)
-
-    monkeypatch.setattr(FaissIndex, "_propose", counted)
+    asked = recorded(monkeypatch)
     tuned = index.tuned(Effort(search=index.effort.search, scan_below=scan_below))
     best = int(np.argmax(item_vectors @ queries[0]))
     allowed = np.arange(2001) != best
     allowed[0] = False
     assert best not in tuned.search(queries[:1], 10, allowed=allowed)[1]
     assert len(asked) == 1
-    assert asked[0] < 50
+    assert asked[0][0] < 50
     allowed[1001:] = False
     tuned.search(queries[:1], 10, allowed=allowed)
     assert len(asked) == 1
